@@ -1,0 +1,207 @@
+# make                build/manx for this machine; ARCH=aarch64|armv7|armv6|riscv64|x86_64
+#                     builds build/<arch>/manx; V=1 shows the commands
+# make deps           only the Debian packages that the build lacks
+# make check          all everyday tests (as root); check-unit, check-netns: one part of them
+# make check-all      and what takes longer
+# make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
+# make bench          the benchmarks
+# make size           what each directory and library weighs
+# make link-test      the libraries whole against musl, for every architecture
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+.PHONY: all deps deps-build deps-run deps-test clean size link-test \
+        check check-all check-unit check-layers check-headers check-netns demo bench FORCE
+all:
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '%-6s %s\n' '$(1)' '$(strip $(2))')
+
+# --- architecture ---------------------------------------------------------
+# Debian's name of it decides, not the kernel's: a 32-bit system may run on a 64-bit one.
+ARCHES := x86_64 aarch64 armv7 armv6 riscv64
+NATIVE := $(shell dpkg --print-architecture | sed 's/amd64/x86_64/; s/arm64/aarch64/; s/armhf/armv7/; s/armel/armv6/')
+ARCH   := $(NATIVE)
+ifeq ($(filter $(ARCH),$(ARCHES)),)
+$(error no architecture '$(ARCH)'; there are $(ARCHES))
+endif
+
+TRIPLET_x86_64  := x86_64-linux-gnu
+TRIPLET_aarch64 := aarch64-linux-gnu
+TRIPLET_armv7   := arm-linux-gnueabihf
+TRIPLET_armv6   := arm-linux-gnueabi
+TRIPLET_riscv64 := riscv64-linux-gnu
+TRIPLET := $(TRIPLET_$(ARCH))
+
+MACHINE_aarch64 := -mno-outline-atomics
+MACHINE_armv7   := -march=armv7-a+fp -mfloat-abi=hard
+MACHINE_armv6   := -march=armv6 -marm -mfloat-abi=soft
+
+# Packed relative relocations: a pointer in a table costs a bit in the file, not 24 bytes.
+LINK_x86_64 := -Wl,-z,pack-relative-relocs
+# arm64 kernels have pages of 4 to 64 KiB, 32-bit ones have 4.
+LINK_armv7  := -Wl,-z,max-page-size=4096
+LINK_armv6  := $(LINK_armv7)
+
+OUT     := build/$(ARCH)
+CC      := $(TRIPLET)-gcc
+STRIP   := $(TRIPLET)-strip
+OBJCOPY := $(TRIPLET)-objcopy
+
+# --- packages --------------------------------------------------------------
+BUILD_DEPS := $(if $(filter $(ARCH),$(NATIVE)),gcc,gcc-$(subst _,-,$(TRIPLET)))
+RUN_DEPS   := python3 iproute2 iputils-ping nftables
+TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps \
+              libcmocka-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
+
+deps: deps-build
+deps-build: ; @cross/deps.sh $(BUILD_DEPS)
+deps-run:   ; @cross/deps.sh $(RUN_DEPS)
+deps-test:  ; @cross/deps.sh $(TEST_DEPS)
+
+# --- the program -------------------------------------------------------------
+# musl's headers and objects stand in for the compiler's own ones by hand, because
+# "musl-gcc -static-pie" quietly links a dynamic program.
+SYSROOT := $(OUT)/sysroot
+MUSL    := $(subst gnu,musl,$(TRIPLET))
+CRT     := $(SYSROOT)/usr/lib/$(MUSL)
+LIB     := $(SYSROOT)/usr/lib/$(TRIPLET)
+LIBS    := $(LIB)/libbearssl.a $(LIB)/libmnl.a $(LIB)/libyaml.a
+
+SRCS := $(sort $(wildcard src/*.c src/*/*.c))
+HDRS := $(sort $(wildcard src/*.h src/*/*.h))
+OBJS := $(SRCS:src/%.c=$(OUT)/obj/%.o)
+
+# A table's row may leave out its tail.
+WARN   := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wformat=2 \
+          -Wno-missing-field-initializers -Werror
+COMMON := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -Isrc
+
+CFLAGS := $(COMMON) -Os -g $(MACHINE_$(ARCH)) -fPIE -fvisibility=hidden -fstack-protector-strong \
+          -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
+          -ffile-prefix-map=$(CURDIR)=. \
+          -nostdinc -isystem $(SYSROOT)/usr/include/$(MUSL) -isystem $$($(CC) -print-file-name=include) \
+          -isystem $(SYSROOT)/usr/$(TRIPLET)/include -isystem $(SYSROOT)/usr/include
+
+LDFLAGS := -nostdlib -static -Wl,-pie,--no-dynamic-linker,--gc-sections,--build-id=none \
+           -Wl,-z,text,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code $(LINK_$(ARCH))
+
+# link OUTPUT, OBJECTS AND LIBRARIES
+link = $(CC) $(LDFLAGS) -o $(1) $(CRT)/rcrt1.o $(CRT)/crti.o \
+       -Wl,--start-group $(2) $(CRT)/libc.a $$($(CC) -print-libgcc-file-name) -Wl,--end-group $(CRT)/crtn.o
+
+all: $(OUT)/manx
+$(OUT)/manx: $(OUT)/manx.debug
+	$(call say,STRIP,$@)
+	$(Q)$(STRIP) -s -o $@ $<
+	$(Q)cd $(OUT) && $(OBJCOPY) --add-gnu-debuglink=manx.debug manx
+
+$(OUT)/manx.debug: $(OBJS) $(OUT)/link.flags
+	$(call say,LINK,$(@:.debug=))
+	$(Q)$(call link,$@,$(OBJS) $(LIBS)) -Wl,-Map=$(OUT)/manx.map
+	$(Q)cross/assert-static-pie.sh $@
+
+$(OUT)/obj/%.o: src/%.c Makefile $(OUT)/cc.flags $(SYSROOT).done
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJS:.o=.d)
+
+# musl's start files carry debug records that Debian 12's linker for riscv64 cannot
+# read, the libraries unwind tables that nothing here asks for.
+$(SYSROOT).done: cross/pins cross/sysroot.sh Makefile | deps-build
+	$(call say,FETCH,$(SYSROOT))
+	$(Q)cross/sysroot.sh $(ARCH) $(SYSROOT)
+	$(Q)$(STRIP) -g -R .eh_frame $(CRT)/*.o $(LIBS)
+	@touch $@
+
+# A file that changes when the words do, so that other flags or sources build anew.
+$(OUT)/cc.flags:   words = $(CC) $(CFLAGS)
+$(OUT)/link.flags: words = $(LDFLAGS) $(OBJS) $(LIBS)
+$(OUT)/cc.flags $(OUT)/link.flags: FORCE
+	@mkdir -p $(@D); echo '$(words)' | cmp -s - $@ || echo '$(words)' > $@
+
+# This machine's own program has the short name too.
+ifeq ($(ARCH),$(NATIVE))
+all: build/manx
+build/manx: $(OUT)/manx
+	@ln -f $(OUT)/manx.debug build/manx.debug && ln -f $(OUT)/manx build/manx
+endif
+
+clean:
+	rm -rf build
+
+size: $(OUT)/manx
+	@awk -f cross/size.awk $(OUT)/manx.map; stat -c '%n: %s bytes' $(OUT)/manx
+
+# --- the libraries whole, for every architecture -------------------------------
+link-test: $(ARCHES:%=link-test-%)
+	$(call say,RUN,build/$(NATIVE)/whole)
+	$(Q)build/$(NATIVE)/whole
+$(ARCHES:%=link-test-%): link-test-%:
+	@$(MAKE) --no-print-directory ARCH=$* build/$*/whole
+.PHONY: $(ARCHES:%=link-test-%)
+
+# Nothing may be collected here: the linker is silent about what a dropped section lacks.
+$(OUT)/whole: $(OUT)/obj/shims.o tests/shims/whole.c
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -c -o $@.o tests/shims/whole.c
+	$(Q)$(call link,$@,$@.o $< -Wl$(comma)--whole-archive $(LIBS) -Wl$(comma)--no-whole-archive) -Wl,--no-gc-sections
+	$(Q)cross/assert-static-pie.sh $@
+comma := ,
+
+# --- tests -----------------------------------------------------------------------
+check: all check-unit check-layers check-headers check-netns
+check-all: check link-test
+
+# One after the other, whatever -j says: the runner's summary comes last.
+check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),check-unit check-layers check-headers) | deps-test
+	PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/netns
+
+check-layers:
+	@awk -f tests/layers.awk $(SRCS) $(HDRS)
+
+# Each header must compile alone.
+check-headers: $(HDRS:src/%=$(OUT)/hdr/%.ok)
+$(OUT)/hdr/%.ok: src/% $(HDRS) $(OUT)/cc.flags $(SYSROOT).done
+	@mkdir -p $(@D)
+	$(Q)echo '#include "$*"' | $(CC) $(CFLAGS) -fsyntax-only -x c -
+	@touch $@
+
+# A unit test's first line names the sources that it links:
+#     /* links: src/base/prefix.c src/base/err.c */
+# Built for this machine with its own libraries, and with sanitizers.
+UNIT_SRCS   := $(sort $(wildcard tests/unit/test_*.c))
+UNITS       := $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
+UNIT_CFLAGS := $(COMMON) -Itests/unit -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+UNIT_LIBS   := -lcmocka -lbearssl -lmnl -lyaml
+
+check-unit: $(UNITS)
+	@cross/run-units.sh $(UNITS)
+
+$(UNITS): build/unit/%: build/unit/obj/tests/unit/%.o
+	$(call say,LINK,$@)
+	$(Q)gcc $(UNIT_CFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIBS)
+
+build/unit/obj/%.o: %.c Makefile | deps-test
+	@mkdir -p $(@D)
+	$(call say,CC,$< (sanitized))
+	$(Q)gcc $(UNIT_CFLAGS) -MMD -MP -c -o $@ $<
+
+ifneq ($(filter check%,$(MAKECMDGOALS)),)
+build/unit/links.mk: $(UNIT_SRCS) Makefile
+	@mkdir -p $(@D)
+	@awk 'FNR == 1 && /^\/\* links:/ { t = FILENAME; sub(/^tests\//, "build/", t); sub(/\.c$$/, "", t); \
+		for (i = 3; i < NF; i++) { sub(/\.c$$/, ".o", $$i); print t ": build/unit/obj/" $$i } }' $(UNIT_SRCS) </dev/null >$@
+include build/unit/links.mk
+-include $(shell find build/unit/obj -name '*.d' 2>/dev/null)
+endif
+
+# --- the rest ------------------------------------------------------------------------
+demo: all deps-run
+	@python3 tests/demo.py
+
+bench: all deps-run
+	@python3 tests/bench/run.py
