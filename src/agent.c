@@ -1,0 +1,222 @@
+/*
+ * The daemon as a page: modules are started bottom up, then the loop turns until
+ * SIGTERM, then they are stopped top down.  The kernel is left as it is.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/server.h"
+#include "base/util.h"
+#include "ctl/ctl.h"
+#include "reconcile.h"
+#include "status.h"
+#include "store/store.h"
+
+enum { RUN_DIR_WAIT_MS = 10000 };
+
+/* Readers of this node's state, for the command line. */
+static int verb_status(void *ctx, char **words, unsigned count, bool json, struct str *out);
+static int verb_ipam_show(void *ctx, char **words, unsigned count, bool json, struct str *out);
+static int verb_routes(void *ctx, char **words, unsigned count, bool json, struct str *out);
+
+static const struct ctl_verb verbs[] = {
+	{ "status", verb_status },
+	{ "ipam show", verb_ipam_show },
+	{ "routes", verb_routes },
+};
+
+static int verb_status(void *ctx, char **words, unsigned count, bool json, struct str *out)
+{
+	(void)words;
+	(void)count;
+	status_show(ctx, out, json);
+	return EXIT_OK;
+}
+
+static int verb_ipam_show(void *ctx, char **words, unsigned count, bool json, struct str *out)
+{
+	struct agent *a = ctx;
+	(void)words;
+	(void)count;
+
+	ipam_show(a->pass.ipam, out, json);
+	return EXIT_OK;
+}
+
+static int verb_routes(void *ctx, char **words, unsigned count, bool json, struct str *out)
+{
+	struct agent *a = ctx;
+	(void)words;
+	(void)count;
+
+	route_show(a->pass.route, out, json);
+	return EXIT_OK;
+}
+
+static void on_request(void *ctx, struct conn *conn)
+{
+	struct agent *a = ctx;
+
+	if (conn->kind == FRAME_CNI)
+		cni_handle(a->pass.cni, conn);
+	else
+		ctl_handle(verbs, ARRAY_SIZE(verbs), a, conn);
+}
+
+/* Ready: the datastore was read whole once, this node is known, the first pass was clean, ADD can be served. */
+static bool may_be_ready(const struct agent *a)
+{
+	const struct model *m = &a->model;
+
+	return m->complete && m->endpoints_known && model_self(m) && model_uplink(m) &&
+	       (ipam_serves(a->pass.ipam, FAMILY_V4, false) || ipam_serves(a->pass.ipam, FAMILY_V6, false)) &&
+	       route_settled(a->pass.route);
+}
+
+static void become_ready(struct agent *a)
+{
+	struct err e = { 0 };
+
+	a->ready = true;
+	cni_open(a->pass.cni);
+	if (cni_install(a->config, a->server.path, &e) < 0)
+		model_problem(&a->model, "cni", "install", "make the folder writable, or set cni_conf_dir and cni_bin_dir",
+			      "%s", e.text);
+	log_info("agent", "ready");
+	if (a->ready_fd >= 0 && write(a->ready_fd, "\n", 1) < 0)
+		log_warn("agent", "ready-fd %d: %s", a->ready_fd, strerror(errno));
+}
+
+static void on_pass(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->model.complete && !a->model.endpoints_known)
+		cni_recover(a->pass.cni);
+	reconcile(&a->pass);
+	if (!a->ready && may_be_ready(a))
+		become_ready(a);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+	struct agent *a = ctx;
+
+	if (signo == SIGHUP) {
+		log_info("agent", "SIGHUP: keys of this version need a restart");
+		return;
+	}
+	log_info("agent", "signal %d: stopping, the kernel keeps what it has", signo);
+	a->loop.stop = true;
+}
+
+/* The lock of run_dir is held for life; the file names the holder. */
+static int run_dir_lock(const struct config *c, int *lock)
+{
+	const uint64_t until = now_ms() + RUN_DIR_WAIT_MS;
+	const struct timespec pause = { .tv_nsec = 50 * 1000000 };
+	char path[CONFIG_PATH_MAX + 16], pid[32];
+	int rc = fs_mkdirs(c->run_dir, 0755);
+
+	snprintf(path, sizeof path, "%s/manx.lock", c->run_dir);
+	if (rc < 0 || (*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0) {
+		log_err("agent", "run_dir %s: %s", c->run_dir, strerror(rc < 0 ? -rc : errno));
+		return EXIT_FAILED;
+	}
+	while ((rc = fs_trylock(*lock)) == -EWOULDBLOCK && now_ms() < until)
+		nanosleep(&pause, NULL);
+	if (rc < 0) {
+		ssize_t n = pread(*lock, pid, sizeof pid - 1, 0);
+
+		pid[n > 0 ? n : 0] = '\0';
+		log_err("agent", "run_dir %s: another agent runs here, pid %d", c->run_dir, (int)strtol(pid, NULL, 10));
+		return EXIT_BUSY;
+	}
+	int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+
+	if (ftruncate(*lock, 0) < 0 || pwrite(*lock, pid, len, 0) != len)
+		log_warn("agent", "%s: %s", path, strerror(errno));
+	return EXIT_OK;
+}
+
+/* Modules, bottom up.  The first that fails says why in *e. */
+static int start(struct agent *a, struct err *e)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, 0 };
+	char socket[CONFIG_PATH_MAX + 16];
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	model_init(&a->model, a->config);
+	if ((rc = loop_open(&a->loop)) < 0 || (rc = loop_signals(&a->loop, signals, on_signal, a)) < 0)
+		return err_set(e, -rc, "event loop: %s", strerror(-rc));
+	if ((rc = store_start(&a->store, &a->loop, &a->model, a->config, e)) < 0)
+		return rc;
+	a->pass.ipam = ipam_new(&a->loop, &a->model, &a->store);
+	if (!(a->pass.node = node_new(&a->loop, &a->model, &a->store, e)) ||
+	    !(a->pass.route = route_new(&a->loop, &a->model, e)) ||
+	    !(a->pass.cni = cni_new(&a->loop, &a->model, a->pass.ipam, e)))
+		return -e->code;
+	snprintf(socket, sizeof socket, "%s/manx.sock", a->config->run_dir);
+	a->loop.pass = on_pass;
+	a->loop.pass_ctx = a;
+	return server_open(&a->server, &a->loop, socket, on_request, a, e);
+}
+
+static void stop(struct agent *a)
+{
+	server_close(&a->server);
+	if (a->pass.cni)
+		cni_free(a->pass.cni);
+	if (a->pass.route)
+		route_free(a->pass.route);
+	if (a->pass.node)
+		node_free(a->pass.node);
+	store_stop(&a->store);
+	if (a->pass.ipam)
+		ipam_free(a->pass.ipam);
+	model_fini(&a->model);
+	loop_close(&a->loop);
+}
+
+static int exit_code(int rc)
+{
+	switch (rc) {
+	case -EPROTONOSUPPORT:
+		return EXIT_USAGE;
+	case -EACCES:
+	case -EPERM:
+		return EXIT_PERMISSION;
+	case -EAFNOSUPPORT:
+		return EXIT_KERNEL;
+	}
+	return EXIT_FAILED;
+}
+
+int agent_run(const struct config *config, const char *config_path, int ready_fd)
+{
+	struct agent a = { .config = config, .ready_fd = ready_fd, .server.watch.fd = -1 };
+	struct err e = { 0 };
+	autoclose int lock = -1;
+	int rc;
+
+	log_init(config->log_level);
+	if ((rc = run_dir_lock(config, &lock)) != EXIT_OK)
+		return rc;
+	log_info("agent", "manx %s on node %s, configuration %s", MANX_VERSION, config->node_name, config_path);
+	a.pass.model = &a.model;
+	if ((rc = start(&a, &e)) < 0) {
+		log_err("agent", "%s", e.text);
+		return exit_code(rc);
+	}
+	rc = loop_run(&a.loop);
+	stop(&a);
+	return rc < 0 ? EXIT_FAILED : EXIT_OK;
+}

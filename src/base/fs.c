@@ -1,0 +1,168 @@
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+
+static ssize_t read_some(int fd, void *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, buf, size);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+int fs_read_fd(int fd, size_t max, struct str *b)
+{
+	char buf[8192];
+	ssize_t n;
+
+	str_clear(b);
+	while ((n = read_some(fd, buf, sizeof buf)) > 0) {
+		if ((size_t)n > max - b->len)
+			return -EFBIG;
+		str_add(b, buf, (size_t)n);
+	}
+	return n < 0 ? -errno : 0;
+}
+
+int fs_read(int dirfd, const char *path, size_t max, struct str *b)
+{
+	/* O_NONBLOCK: a fifo that lies in the folder must not stop us. */
+	autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	str_clear(b);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	return fs_read_fd(fd, max, b);
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Writes "<folder>/.<name>.<pid>.tmp" for path to temp[PATH_MAX]. */
+static int temp_name(char temp[PATH_MAX], const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	int n = snprintf(temp, PATH_MAX, "%.*s.%.200s.%ld.tmp", (int)(name - path), path, name, (long)getpid());
+
+	return n < 0 || n >= PATH_MAX || !*name ? -ENAMETOOLONG : 0;
+}
+
+/* A leftover of that name is of a process that had our pid before us (in a container: every time). */
+static int open_temp(int dirfd, const char *temp)
+{
+	enum { FLAGS = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC };
+	int fd = openat(dirfd, temp, FLAGS, 0600);
+
+	if (fd < 0 && errno == EEXIST && unlinkat(dirfd, temp, 0) == 0)
+		fd = openat(dirfd, temp, FLAGS, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+int fs_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	char temp[PATH_MAX];
+	int rc = temp_name(temp, path);
+	autoclose int fd = rc < 0 ? rc : open_temp(dirfd, temp);
+
+	if (fd < 0)
+		return fd;
+	rc = write_all(fd, data, len);
+	if (rc == 0 && fchmod(fd, mode) < 0)
+		rc = -errno;
+	if (rc == 0 && renameat(dirfd, temp, dirfd, path) < 0)
+		rc = -errno;
+	if (rc < 0)
+		unlinkat(dirfd, temp, 0);
+	return rc;
+}
+
+int fs_mkdirs(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	struct stat st;
+	int rc;
+
+	if (!*path)
+		return -ENOENT;
+	if (!str_copy(part, sizeof part, path))
+		return -ENAMETOOLONG;
+	for (char *at = part + 1; ; at++) {
+		char c = *at;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*at = '\0';
+		rc = mkdir(part, mode) < 0 ? -errno : 0;
+		/* EROFS and EACCES come for what exists, too. */
+		if (rc < 0 && rc != -EEXIST && stat(part, &st) < 0)
+			return rc;
+		*at = c;
+		if (!c)
+			break;
+	}
+	if (stat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static size_t trimmed(const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len && strchr(" \t\r\n", text[len - 1]))
+		len--;
+	return len;
+}
+
+int fs_sysctl(const char *path, const char *text)
+{
+	autostr struct str now = { 0 };
+	autoclose int fd = -1;
+	size_t len = trimmed(text);
+	int rc = fs_read(AT_FDCWD, path, 4096, &now);
+
+	if (rc < 0)
+		return rc;
+	if (trimmed(str_text(&now)) == len && strncmp(str_text(&now), text, len) == 0)
+		return 0;
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = write_all(fd, text, strlen(text));
+	return rc < 0 ? rc : 1;
+}
+
+int fs_trylock(int fd)
+{
+	int rc;
+
+	do
+		rc = flock(fd, LOCK_EX | LOCK_NB);
+	while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : 0;
+}

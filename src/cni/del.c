@@ -1,0 +1,50 @@
+/*
+ * DEL: the row goes, and with it, in the pass of this turn, route and rules; the
+ * link goes to the reaper; the address is given back.  It succeeds for whatever
+ * is gone already, and without a namespace.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "cni/cni_int.h"
+
+static void del_finish(struct cni_request *r)
+{
+	if (!r->waiting_pass && !r->waiting_release)
+		request_result(r, NULL);
+}
+
+static void on_released(void *ctx)
+{
+	struct cni_request *r = ctx;
+
+	r->waiting_release = false;
+	del_finish(r);
+}
+
+void del_begin(struct cni_request *r)
+{
+	struct cni *c = r->cni;
+	const struct endpoint *ep = table_find(&c->model->endpoints, r->key);
+
+	timer_set(c->loop, &r->deadline, CNI_DEL_MS);
+	r->waiting_pass = r->waiting_release = true;
+	if (ep) {
+		struct addr ips[FAMILIES];
+
+		memcpy(ips, ep->ips, sizeof ips);
+		if (ep->ifindex)
+			reaper_take(c->reaper, ep->ifindex);
+		table_del(&c->model->endpoints, r->key);
+		ipam_release(c->ipam, r->handle, ips, on_released, r);
+	} else {
+		ipam_release(c->ipam, r->handle, NULL, on_released, r);
+	}
+}
+
+void del_after_pass(struct cni_request *r)
+{
+	r->waiting_pass = false;
+	del_finish(r);
+}

@@ -1,0 +1,181 @@
+/*
+ * After a start the kernel is the truth about pods: every host end carries its
+ * pod's identity in its alias, the blocks say which address it holds, and where
+ * they do not (any more), its route does.
+ *
+ *   link and address            the pod lives: it gets its row
+ *   address without a link      the pod died while we were away: given back
+ *   link without any address    a DEL got that far: the link goes
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cni/cni_int.h"
+
+struct found {
+	int ifindex;
+	char name[IFNAMSIZ], network[201], container[201], ifname[16];
+	char handle[410];
+	struct addr ips[FAMILIES];
+	const char *pod, *namespace;	/* of a block's attribute, for the time of the recovery */
+	bool held;			/* a block holds its addresses */
+};
+
+struct recovery {
+	struct cni *cni;
+	struct found *pods;
+	unsigned count, cap;
+};
+
+static void pods_restart(void *ctx)
+{
+	((struct recovery *)ctx)->count = 0;
+}
+
+static void on_link(void *ctx, const struct nlmsghdr *h)
+{
+	struct recovery *rec = ctx;
+	struct found f = { 0 };
+	struct rtnl_link l;
+
+	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 ||
+	    sscanf(l.alias, "manx %200s %200s %15s", f.network, f.container, f.ifname) != 3)
+		return;
+	f.ifindex = l.index;
+	str_copy(f.name, sizeof f.name, l.name);
+	snprintf(f.handle, sizeof f.handle, "%s.%s", f.network, f.container);
+	if (rec->count == rec->cap)
+		rec->pods = xrealloc(rec->pods, (rec->cap = rec->cap * 2 + 64) * sizeof *rec->pods);
+	rec->pods[rec->count++] = f;
+}
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+/* Routes of ours to a pod: what it was reachable by when the last agent went. */
+static void on_route(void *ctx, const struct nlmsghdr *h)
+{
+	struct recovery *rec = ctx;
+	struct rtnl_route r;
+
+	if (!rtnl_route_parse(h, &r) || r.protocol != RTPROT_MANX_POD)
+		return;
+	for (unsigned i = 0; i < rec->count; i++)
+		if (rec->pods[i].ifindex == r.oif)
+			rec->pods[i].ips[family_index(r.dst.addr.family)] = r.dst.addr;
+}
+
+/* An address that a block gives to one of this node's pods. */
+static void on_held(void *ctx, const struct block_attribute *a, const struct addr *ip)
+{
+	struct recovery *rec = ctx;
+	char name[16];
+	bool live = false;
+
+	for (unsigned i = 0; i < rec->count; i++) {
+		struct found *f = &rec->pods[i];
+
+		if (strcmp(f->handle, a->handle) != 0)
+			continue;
+		if (!f->held)
+			memset(f->ips, 0, sizeof f->ips);	/* the block knows better than the route */
+		f->ips[family_index(ip->family)] = *ip;
+		f->held = live = true;
+		f->pod = a->pod;
+		f->namespace = a->namespace;
+	}
+	if (live || str_prefix(a->handle, "manx-reserve-"))
+		return;
+	if (a->pod && a->namespace) {
+		endpoint_host_if(name, a->namespace, a->pod, "");
+		if (if_nametoindex(name))
+			return;		/* a pod that another program of Calico's habits attached */
+	}
+	log_info("cni", "address %s: its pod is gone, given back", addr_text(ip).s);
+	ipam_release(rec->cni->ipam, a->handle, NULL, NULL, NULL);
+}
+
+static void endpoint_adopt(struct cni *c, const struct found *f)
+{
+	struct endpoint *ep = row_new(sizeof *ep);
+	struct arena *mem = &ep->row.mem;
+	char key[220];
+
+	snprintf(key, sizeof key, "%s/%s", f->container, f->ifname);
+	ep->row.key = arena_str(mem, key);
+	ep->handle = arena_str(mem, f->handle);
+	ep->network = arena_str(mem, f->network);
+	ep->container = arena_str(mem, f->container);
+	ep->ifname = arena_str(mem, f->ifname);
+	ep->pod = arena_str(mem, f->pod ? f->pod : "");
+	ep->namespace = arena_str(mem, f->namespace ? f->namespace : "");
+	ep->uid = "";
+	str_copy(ep->host_if, sizeof ep->host_if, f->name);
+	ep->ifindex = f->ifindex;
+	memcpy(ep->ips, f->ips, sizeof ep->ips);
+	link_mac(ep->mac, ep->ips);
+	ep->row.digest = fnv64a(ep->ips, sizeof ep->ips) ^ (uint64_t)ep->ifindex;
+	table_put(&c->model->endpoints, &ep->row);
+}
+
+static void follow_notes(struct cni *c)
+{
+	char dir[CONFIG_PATH_MAX + 8], path[CONFIG_PATH_MAX + 300];
+	DIR *d;
+
+	snprintf(dir, sizeof dir, "%s/del", c->model->config->run_dir);
+	if (!(d = opendir(dir)))
+		return;
+	for (struct dirent *entry; (entry = readdir(d)); ) {
+		autostr struct str payload = { 0 };
+
+		snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+		if (entry->d_name[0] == '.')
+			continue;
+		log_info("cni", "DEL %s: noted while no agent ran", entry->d_name);
+		if (fs_read(AT_FDCWD, path, FRAME_MAX, &payload) == 0)
+			cni_note(c, path, &payload);
+	}
+	closedir(d);
+}
+
+void cni_recover(struct cni *c)
+{
+	struct recovery rec = { .cni = c };
+	struct err e = { 0 };
+
+	rtnl_link_dump_request(&c->nl);
+	if (nl_dump(&c->nl, pods_restart, on_link, &rec, &e) < 0) {
+		log_err("cni", "%s", e.text);		/* without the truth nothing is given back */
+		free(rec.pods);
+		return;
+	}
+	for (int f = 0; f < FAMILIES; f++) {
+		rtnl_route_dump_request(&c->nl, family_of(f));
+		nl_dump(&c->nl, nothing, on_route, &rec, NULL);
+	}
+	ipam_each_own(c->ipam, on_held, &rec);
+	for (unsigned i = 0; i < rec.count; i++) {
+		const struct found *f = &rec.pods[i];
+
+		if (f->ips[0].family || f->ips[1].family)
+			endpoint_adopt(c, f);
+		else
+			reaper_take(c->reaper, f->ifindex);
+	}
+	if (rec.count)
+		log_info("cni", "%u pods found in the kernel", c->model->endpoints.count);
+	free(rec.pods);
+	c->model->endpoints_known = true;
+	follow_notes(c);
+}

@@ -1,0 +1,97 @@
+/* Results and errors, in the version that was asked for. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cni/cni_int.h"
+
+const char *const cni_versions[] = { "0.3.1", "0.4.0", "1.0.0", "1.1.0", NULL };
+
+bool cni_version_known(const char *version)
+{
+	for (const char *const *v = cni_versions; *v; v++)
+		if (strcmp(*v, version) == 0)
+			return true;
+	return false;
+}
+
+void result_error(struct str *out, const char *version, int code, const char *text)
+{
+	struct json_out o = { .to = out };
+
+	json_open(&o, NULL, '{');
+	json_put_string(&o, "cniVersion", version && cni_version_known(version) ? version : "1.0.0");
+	json_put_int(&o, "code", code);
+	json_put_string(&o, "msg", text);
+	json_close(&o, '}');
+	str_puts(out, "\n");
+}
+
+void result_versions(struct str *out, const char *version)
+{
+	struct json_out o = { .to = out };
+
+	json_open(&o, NULL, '{');
+	json_put_string(&o, "cniVersion", version && cni_version_known(version) ? version : "1.0.0");
+	json_open(&o, "supportedVersions", '[');
+	for (const char *const *v = cni_versions; *v; v++)
+		json_put_string(&o, NULL, *v);
+	json_close(&o, ']');
+	json_close(&o, '}');
+	str_puts(out, "\n");
+}
+
+static void put_interface(struct json_out *o, const char *name, const uint8_t mac[6], unsigned mtu, const char *sandbox)
+{
+	char text[18];
+
+	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	json_open(o, NULL, '{');
+	json_put_string(o, "name", name);
+	json_put_string(o, "mac", text);
+	if (mtu)
+		json_put_int(o, "mtu", mtu);
+	if (sandbox)
+		json_put_string(o, "sandbox", sandbox);
+	json_close(o, '}');
+}
+
+void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep, unsigned mtu)
+{
+	static const uint8_t host_mac[6] = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee };
+	const bool old = r->version[0] == '0', newest = strcmp(r->version, "1.1.0") == 0;
+	json_value dns = json_get(&r->conf, 0, "dns");
+	struct json_out o = { .to = out };
+
+	json_open(&o, NULL, '{');
+	json_put_string(&o, "cniVersion", r->version);
+	json_open(&o, "interfaces", '[');
+	put_interface(&o, ep->host_if, host_mac, newest ? mtu : 0, NULL);
+	put_interface(&o, ep->ifname, ep->mac, newest ? mtu : 0, r->netns);
+	json_close(&o, ']');
+	json_open(&o, "ips", '[');
+	for (int f = 0; f < FAMILIES; f++) {
+		struct prefix host = prefix_host(&ep->ips[f]);
+
+		if (!ep->ips[f].family)
+			continue;
+		json_open(&o, NULL, '{');
+		if (old)
+			json_put_string(&o, "version", f == FAMILY_V6 ? "6" : "4");
+		json_put_string(&o, "address", prefix_text(&host).s);
+		json_put_int(&o, "interface", 1);
+		json_close(&o, '}');
+	}
+	json_close(&o, ']');
+	if (dns >= 0 && json_type(&r->conf, dns) == JSON_OBJECT) {
+		size_t len;
+		const char *raw = json_raw(&r->conf, dns, &len);
+
+		json_put_raw(&o, "dns", raw, len);
+	} else {
+		json_open(&o, "dns", '{');
+		json_close(&o, '}');
+	}
+	json_close(&o, '}');
+	str_puts(out, "\n");
+}

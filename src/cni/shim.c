@@ -1,0 +1,274 @@
+/*
+ * What the runtime executes.  It needs no credentials and makes no API call:
+ *
+ *   read stdin, check what can be checked without an agent
+ *   connect to the agent (ADD waits 10 s for it; DEL leaves a note for it)
+ *   enter the pod's namespace, set its sysctls, open an rtnetlink socket there
+ *   send environment, stdin and both descriptors; print what comes back
+ *
+ * It does not come back from the namespace: unix sockets have names in the file
+ * system, which is the same on both sides.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "base/fs.h"
+#include "base/util.h"
+#include "cni/cni_int.h"
+
+enum { STDIN_MAX = 1 << 20 };
+
+extern char **environ;
+
+struct shim {
+	struct str conf;		/* stdin */
+	struct str payload;
+	struct json json;
+	struct arena mem;
+	const char *command, *version, *socket;
+	int fds[FRAME_FDS];		/* rtnetlink inside the pod, the namespace */
+	unsigned fd_count;
+};
+
+/* The error as JSON on stdout, one line on stderr. */
+static int shim_fail(const struct shim *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int shim_fail(const struct shim *s, int code, const char *fmt, ...)
+{
+	autostr struct str out = { 0 };
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	result_error(&out, s->version, code, text);
+	fputs(out.s, stdout);
+	fprintf(stderr, "manx: %s\n", text);
+	return 1;
+}
+
+static int read_stdin(struct str *to)
+{
+	char chunk[16384];
+	ssize_t n;
+
+	while ((n = read(STDIN_FILENO, chunk, sizeof chunk)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		str_add(to, chunk, n);
+		if (to->len > STDIN_MAX)
+			return -EFBIG;
+	}
+	return 0;
+}
+
+/* Every variable that the verb needs and does not have, in one message. */
+static bool env_missing(const char *command, struct str *missing)
+{
+	static const struct { const char *name, *verbs; } needs[] = {
+		{ "CNI_CONTAINERID", "ADD DEL CHECK" }, { "CNI_NETNS", "ADD CHECK" },
+		{ "CNI_IFNAME", "ADD DEL CHECK" }, { "CNI_PATH", "ADD DEL CHECK GC STATUS" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
+		const char *value = getenv(needs[i].name);
+
+		if (strstr(needs[i].verbs, command) && (!value || !*value))
+			str_printf(missing, "%s%s", missing->len ? ", " : "", needs[i].name);
+	}
+	return missing->len;
+}
+
+/* 0, or a printed failure's exit code. */
+static int read_conf(struct shim *s)
+{
+	struct err e = { 0 };
+	int rc = read_stdin(&s->conf);
+
+	if (rc < 0)
+		return shim_fail(s, CNI_IO, "stdin: %s", strerror(-rc));
+	if (json_parse(&s->json, str_text(&s->conf), s->conf.len, &e) < 0)
+		return shim_fail(s, CNI_DECODE, "network configuration: %s", e.text);
+	if (json_type(&s->json, 0) != JSON_OBJECT)
+		return shim_fail(s, CNI_DECODE, "network configuration: want an object");
+	s->version = json_string(&s->json, json_get(&s->json, 0, "cniVersion"), &s->mem);
+	s->socket = json_string(&s->json, json_get(&s->json, 0, "socket"), &s->mem);
+	if (!s->socket)
+		s->socket = CNI_DEFAULT_SOCKET;
+	if (!s->version)
+		return shim_fail(s, CNI_VERSION, "network configuration has no cniVersion");
+	if (!cni_version_known(s->version))
+		return shim_fail(s, CNI_VERSION, "cniVersion %s is not supported (0.3.1, 0.4.0, 1.0.0 and 1.1.0 are)",
+				 s->version);
+	return 0;
+}
+
+static bool is_own_netns(int fd)
+{
+	struct stat there, here;
+
+	return fstat(fd, &there) == 0 && stat("/proc/self/ns/net", &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
+/* A descriptor of a network namespace that is not our own, or a printed failure (negative). */
+static int netns_open(const struct shim *s, const char *path)
+{
+	const char *override = getenv("CNI_NETNS_OVERRIDE");
+	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct statfs fs;
+
+	if (fd < 0) {
+		shim_fail(s, CNI_NETNS, "CNI_NETNS %s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != NSFS_MAGIC || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET) {
+		shim_fail(s, CNI_NETNS, "CNI_NETNS %s: not a network namespace", path);
+		return -1;
+	}
+	if (is_own_netns(fd) && !(override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0))) {
+		shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
+		return -1;
+	}
+	return keep_fd(&fd);
+}
+
+/*
+ * The pod's own settings, for links that will be made in it: IPv6 on, no router
+ * advertisements; forwarding on, which service load balancers in pods rely on
+ * (what a pod forwards must still pass the anti-spoofing of its own link).
+ */
+static void pod_sysctls(void)
+{
+	static const struct { const char *path, *value; } wanted[] = {
+		{ "/proc/sys/net/ipv6/conf/all/disable_ipv6", "0" },
+		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0" },
+		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
+		{ "/proc/sys/net/ipv4/ip_forward", "1" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		fs_sysctl(wanted[i].path, wanted[i].value);	/* a kernel without IPv6 has no such file */
+}
+
+/* 0, or a printed failure's exit code. */
+static int enter_netns(struct shim *s, const char *path)
+{
+	int netns = netns_open(s, path), nl;
+
+	if (netns < 0)
+		return 1;
+	s->fds[1] = netns;
+	if (setns(netns, CLONE_NEWNET) < 0)
+		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
+	pod_sysctls();
+	nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (nl < 0)
+		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
+	s->fds[0] = nl;
+	s->fd_count = 2;
+	return 0;
+}
+
+/* CNI_* of the environment, each terminated, an empty one, then stdin. */
+static void make_payload(struct shim *s)
+{
+	for (char **e = environ; *e; e++)
+		if (str_prefix(*e, "CNI_"))
+			str_add(&s->payload, *e, strlen(*e) + 1);
+	str_add(&s->payload, "", 1);
+	str_add(&s->payload, str_text(&s->conf), s->conf.len);
+}
+
+/* DEL without an agent: a note beside its socket, which it follows when it starts. */
+static int leave_note(const struct shim *s)
+{
+	const char *slash = strrchr(s->socket, '/'), *container = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
+	char dir[CONFIG_PATH_MAX + 8], path[512];
+	int rc;
+
+	if (!slash || !cni_name_valid(container) || !cni_ifname_valid(ifname))
+		return shim_fail(s, CNI_ENVIRONMENT, "CNI_CONTAINERID or CNI_IFNAME is not valid");
+	snprintf(dir, sizeof dir, "%.*s/del", (int)(slash - s->socket), s->socket);
+	snprintf(path, sizeof path, "%s/%s@%s", dir, container, ifname);
+	if ((rc = fs_mkdirs(dir, 0700)) < 0 || (rc = fs_replace(AT_FDCWD, path, s->payload.s, s->payload.len, 0600)) < 0)
+		return shim_fail(s, CNI_TRY_LATER, "no agent on %s, and its note %s cannot be written: %s", s->socket, path,
+				 strerror(-rc));
+	return 0;
+}
+
+/* The agent's error, as a line for the runtime's log. */
+static void say_error(struct shim *s, const struct str *answer)
+{
+	struct json j;
+
+	if (json_parse(&j, str_text(answer), answer->len, NULL) < 0)
+		return;
+	const char *text = json_string(&j, json_get(&j, 0, "msg"), &s->mem);
+
+	fprintf(stderr, "manx: %s\n", text ? text : "failed");
+	json_free(&j);
+}
+
+static int ask_agent(struct shim *s)
+{
+	bool add = strcmp(s->command, "ADD") == 0, del = strcmp(s->command, "DEL") == 0;
+	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0);
+	autostr struct str answer = { 0 };
+	const char *netns = getenv("CNI_NETNS");
+	uint8_t status;
+	int rc;
+
+	make_payload(s);
+	if (fd < 0 && del)
+		return leave_note(s);
+	if (fd < 0)
+		return shim_fail(s, add ? CNI_TRY_LATER : CNI_UNAVAILABLE, "no agent on %s: %s", s->socket, strerror(-fd));
+	if (add && (rc = enter_netns(s, netns)) != 0)
+		return rc;
+	rc = frame_ask(fd, FRAME_CNI, s->payload.s, s->payload.len, s->fds, s->fd_count, CNI_SHIM_MS, &status, &answer);
+	if (rc < 0 && del)
+		return leave_note(s);
+	if (rc < 0)
+		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
+	fputs(str_text(&answer), stdout);
+	if (status)
+		say_error(s, &answer);
+	return status;
+}
+
+int cni_shim(void)
+{
+	static const char *const verbs[] = { "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION" };
+	struct shim s = { .command = getenv("CNI_COMMAND"), .fds = { -1, -1 } };
+	autostr struct str missing = { 0 };
+	bool known = false;
+	int rc;
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		known |= strcmp(s.command, verbs[i]) == 0;
+	if (!known)
+		return shim_fail(&s, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", s.command);
+	if (strcmp(s.command, "VERSION") == 0) {
+		result_versions(&missing, NULL);
+		fputs(missing.s, stdout);
+		return 0;
+	}
+	if (env_missing(s.command, &missing))
+		return shim_fail(&s, CNI_ENVIRONMENT, "not in the environment: %s", missing.s);
+	if ((rc = read_conf(&s)) != 0)
+		return rc;
+	return ask_agent(&s);
+}

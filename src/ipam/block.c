@@ -1,0 +1,251 @@
+#include "ipam/block.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "base/util.h"
+#include "store/kind.h"
+
+/* Room for one attribute an ordinal: a handle that holds two shares one. */
+static void arrays_alloc(struct block *b)
+{
+	struct arena *mem = &b->row.mem;
+
+	b->allocations = arena_alloc(mem, b->size * sizeof *b->allocations);
+	b->unallocated = arena_alloc(mem, b->size * sizeof *b->unallocated);
+	b->sequences = arena_alloc(mem, b->size * sizeof *b->sequences);
+	b->attributes = arena_alloc(mem, b->size * sizeof *b->attributes);
+}
+
+static const char *copy(struct arena *mem, const char *text)
+{
+	return text ? arena_str(mem, text) : NULL;
+}
+
+static const char *rfc3339(struct arena *mem, int64_t wall)
+{
+	time_t s = wall / 1000000000;
+	struct tm tm;
+	char text[32];
+
+	gmtime_r(&s, &tm);
+	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return arena_str(mem, text);
+}
+
+/* As Go's time.String() prints it in UTC, which is what Calico writes: fraction without trailing zeros. */
+static const char *go_time(struct arena *mem, int64_t wall)
+{
+	time_t s = wall / 1000000000;
+	struct tm tm;
+	char day[32], fraction[16], text[64];
+	int n = snprintf(fraction, sizeof fraction, ".%09d", (int)(wall % 1000000000));
+
+	while (n > 0 && (fraction[n - 1] == '0' || fraction[n - 1] == '.'))
+		fraction[--n] = '\0';
+	gmtime_r(&s, &tm);
+	strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm);
+	snprintf(text, sizeof text, "%s%s +0000 UTC", day, fraction);
+	return arena_str(mem, text);
+}
+
+struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall)
+{
+	struct block *b = row_new(sizeof *b);
+	struct arena *mem = &b->row.mem;
+	char name[64], affinity[280];
+
+	snprintf(affinity, sizeof affinity, "host:%s", node);
+	b->row.key = arena_str(mem, prefix_text(cidr).s);
+	block_name(name, cidr);
+	b->meta.namespace = "";
+	b->meta.name = arena_str(mem, name);
+	b->meta.uid = "";
+	b->cidr = *cidr;
+	b->affinity = arena_str(mem, affinity);
+	b->node = b->affinity + strlen("host:");
+	b->affinity_claim_time = rfc3339(mem, wall);
+	b->size = 1u << (addr_bits(&cidr->addr) - cidr->len);
+	b->sequence = wall;
+	arrays_alloc(b);
+	for (unsigned i = 0; i < b->size; i++) {
+		b->allocations[i] = BLOCK_FREE;
+		b->unallocated[b->free_count++] = i;
+	}
+	return b;
+}
+
+static void meta_copy(struct arena *mem, struct meta *to, const struct meta *from)
+{
+	struct label *labels = arena_alloc(mem, (from->label_count + from->annotation_count) * sizeof *labels);
+	struct label *annotations = labels + from->label_count;
+
+	*to = *from;
+	to->namespace = arena_str(mem, from->namespace);
+	to->name = arena_str(mem, from->name);
+	to->uid = arena_str(mem, from->uid);
+	for (unsigned i = 0; i < from->label_count; i++)
+		labels[i] = (struct label){ arena_str(mem, from->labels[i].key), arena_str(mem, from->labels[i].value) };
+	for (unsigned i = 0; i < from->annotation_count; i++)
+		annotations[i] = (struct label){ arena_str(mem, from->annotations[i].key),
+						 arena_str(mem, from->annotations[i].value) };
+	to->labels = labels;
+	to->annotations = annotations;
+}
+
+/* Drops attribute n: the ordinals that point above it move down by one. */
+static void attribute_drop(struct block *b, unsigned n)
+{
+	memmove(b->attributes + n, b->attributes + n + 1, (b->attribute_count - n - 1) * sizeof *b->attributes);
+	b->attribute_count--;
+	for (unsigned i = 0; i < b->size; i++)
+		if (b->allocations[i] > (int)n)
+			b->allocations[i]--;
+}
+
+static void ordinal_free(struct block *b, unsigned ordinal)
+{
+	int attribute = b->allocations[ordinal];
+	bool shared = false;
+
+	b->allocations[ordinal] = BLOCK_FREE;
+	b->sequences[ordinal] = 0;
+	b->unallocated[b->free_count++] = ordinal;
+	for (unsigned i = 0; i < b->size; i++)
+		shared |= b->allocations[i] == attribute;
+	if (!shared)
+		attribute_drop(b, attribute);
+}
+
+static void cooldown_sweep(struct block *b)
+{
+	for (unsigned i = 0; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+
+		if (a && !a->handle && a->released_at)
+			ordinal_free(b, i);
+	}
+}
+
+struct block *block_copy(const struct block *from)
+{
+	struct block *b = row_new(sizeof *b);
+	struct arena *mem = &b->row.mem;
+	struct row row = b->row;
+
+	*b = *from;
+	b->row = row;
+	b->row.key = arena_str(mem, from->row.key);
+	meta_copy(mem, &b->meta, &from->meta);
+	b->affinity = copy(mem, from->affinity);
+	b->node = from->node ? b->affinity + (from->node - from->affinity) : NULL;
+	b->affinity_claim_time = copy(mem, from->affinity_claim_time);
+	arrays_alloc(b);
+	memcpy(b->allocations, from->allocations, b->size * sizeof *b->allocations);
+	memcpy(b->unallocated, from->unallocated, b->free_count * sizeof *b->unallocated);
+	memcpy(b->sequences, from->sequences, b->size * sizeof *b->sequences);
+	for (unsigned i = 0; i < b->attribute_count; i++) {
+		const struct block_attribute *a = &from->attributes[i];
+
+		b->attributes[i] = (struct block_attribute){ copy(mem, a->json), copy(mem, a->handle), copy(mem, a->node),
+			copy(mem, a->pod), copy(mem, a->namespace), copy(mem, a->type), copy(mem, a->released_at) };
+	}
+	cooldown_sweep(b);
+	return b;
+}
+
+/* Calico's shape: keys of secondary sorted, as Go's encoder puts them. */
+static void attribute_fill(struct arena *mem, struct block_attribute *a, const struct block_owner *owner)
+{
+	autostr struct str text = { 0 };
+	struct json_out o = { .to = &text };
+
+	*a = (struct block_attribute){ .handle = copy(mem, owner->handle), .node = copy(mem, owner->node),
+		.pod = copy(mem, owner->pod), .namespace = copy(mem, owner->namespace), .type = copy(mem, owner->type) };
+	json_open(&o, NULL, '{');
+	json_put_string(&o, "handle_id", owner->handle);
+	json_open(&o, "secondary", '{');
+	if (owner->namespace)
+		json_put_string(&o, "namespace", owner->namespace);
+	json_put_string(&o, "node", owner->node);
+	if (owner->pod)
+		json_put_string(&o, "pod", owner->pod);
+	if (owner->wall_ns)
+		json_put_string(&o, "timestamp", go_time(mem, owner->wall_ns));
+	if (owner->type)
+		json_put_string(&o, "type", owner->type);
+	json_close(&o, '}');
+	json_close(&o, '}');
+	a->json = arena_str(mem, str_text(&text));
+}
+
+int block_assign(struct block *b, const struct block_owner *owner)
+{
+	if (!b->free_count || b->attribute_count == b->size)
+		return -ENOSPC;
+
+	unsigned ordinal = b->unallocated[0];
+
+	memmove(b->unallocated, b->unallocated + 1, --b->free_count * sizeof *b->unallocated);
+	attribute_fill(&b->row.mem, &b->attributes[b->attribute_count], owner);
+	b->allocations[ordinal] = b->attribute_count++;
+	b->sequences[ordinal] = b->sequence++;
+	return ordinal;
+}
+
+bool block_release(struct block *b, unsigned ordinal, const char *handle)
+{
+	const struct block_attribute *a = block_attribute(b, ordinal);
+
+	if (!a || !a->handle || strcmp(a->handle, handle) != 0)
+		return false;
+	ordinal_free(b, ordinal);
+	b->sequence++;
+	return true;
+}
+
+int block_find(const struct block *b, const char *handle, unsigned from)
+{
+	for (unsigned i = from; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+
+		if (a && a->handle && strcmp(a->handle, handle) == 0)
+			return i;
+	}
+	return -1;
+}
+
+const struct block_attribute *block_attribute(const struct block *b, unsigned ordinal)
+{
+	if (ordinal >= b->size || b->allocations[ordinal] < 0 || b->allocations[ordinal] >= (int)b->attribute_count)
+		return NULL;
+	return &b->attributes[b->allocations[ordinal]];
+}
+
+struct addr block_address(const struct block *b, unsigned ordinal)
+{
+	return addr_plus(&b->cidr.addr, ordinal);
+}
+
+int block_ordinal(const struct block *b, const struct addr *a)
+{
+	return prefix_has(&b->cidr, a) ? (int)addr_distance(&b->cidr.addr, a) : -1;
+}
+
+void block_count(const struct block *b, unsigned *used, unsigned *reserved)
+{
+	*used = *reserved = 0;
+	for (unsigned i = 0; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+
+		if (!a)
+			continue;
+		if (a->type || (a->handle && str_prefix(a->handle, "manx-reserve-")))
+			++*reserved;
+		else
+			++*used;
+	}
+}

@@ -1,0 +1,39 @@
+#ifndef IPAM_BLOCK_H
+#define IPAM_BLOCK_H
+/*
+ * One IPAMBlock: pure changes of a copy, which the caller then writes by
+ * compare-and-swap.  Ordinal n is the address cidr + n.  Free ordinals are a
+ * FIFO: given from the head, freed to the tail, so that an address rests as
+ * long as the block allows.  (Calico's libcalico-go/lib/ipam does the same.)
+ */
+#include "model/model.h"
+
+struct block_owner {
+	const char *handle;		/* "k8s-pod-network.<container id>", "vxlan-tunnel-addr-<node>" */
+	const char *node;
+	const char *pod, *namespace;	/* NULL without a pod identity */
+	const char *type;		/* "vxlanTunnelAddress"; NULL for pods */
+	int64_t wall_ns;		/* becomes the pod's timestamp; 0: none is written */
+};
+
+/* An empty block of node ("host:<node>"), claimed at wall_ns (sequence starts there too). */
+struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall_ns);
+/* A copy to change.  Ordinals in cooldown (releasedAt, no handle) are returned to the tail. */
+struct block *block_copy(const struct block *b);
+
+/* Gives the ordinal at the head of the FIFO to owner.  The ordinal, or -ENOSPC. */
+int block_assign(struct block *b, const struct block_owner *owner);
+/* Frees the ordinal when handle holds it.  False otherwise. */
+bool block_release(struct block *b, unsigned ordinal, const char *handle);
+
+/* First ordinal at or after `from` that handle holds, or -1. */
+int block_find(const struct block *b, const char *handle, unsigned from);
+/* The attribute of an allocated ordinal, or NULL when it is free. */
+const struct block_attribute *block_attribute(const struct block *b, unsigned ordinal);
+struct addr block_address(const struct block *b, unsigned ordinal);
+/* -1 when the address is not in the block. */
+int block_ordinal(const struct block *b, const struct addr *a);
+/* Pods' addresses, and the others (tunnels, reserved). */
+void block_count(const struct block *b, unsigned *used, unsigned *reserved);
+
+#endif

@@ -1,0 +1,270 @@
+/*
+ * Claiming a block, Calico's two phases (libcalico-go/lib/ipam, block affinity):
+ *
+ *   1. BlockAffinity of node and CIDR, state pending
+ *   2. IPAMBlock with affinity host:<node>
+ *   3. the affinity again, state confirmed
+ *
+ * Whoever dies in between leaves a pending affinity; the node that owns it goes
+ * on from there (claim_resume).  If somebody else's block is met in 2, our
+ * affinity is deleted and the next CIDR tried.  A block of ours met there is
+ * written once more unchanged, so that a release under way elsewhere loses.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "ipam/ipam_int.h"
+
+static void claim_go(struct claim *c);
+
+static const char *affinity_key(const struct claim *c, char out[254])
+{
+	affinity_name(out, c->ipam->node, &c->cidr);
+	return out;
+}
+
+static struct affinity *affinity_new(const struct claim *c, enum affinity_state state)
+{
+	struct affinity *a = row_new(sizeof *a);
+	char name[254];
+
+	a->row.key = arena_str(&a->row.mem, affinity_key(c, name));
+	a->meta.namespace = a->meta.uid = "";
+	a->meta.name = a->row.key;
+	a->node = arena_str(&a->row.mem, c->ipam->node);
+	a->type = "host";
+	a->cidr = c->cidr;
+	a->state = state;
+	affinity_labels(&a->row.mem, a);
+	return a;
+}
+
+static void claim_end(struct claim *c, int code, const struct err *e)
+{
+	c->step = CLAIM_NONE;
+	if (code == 0)
+		log_info("ipam", "block %s claimed", prefix_text(&c->cidr).s);
+	ipam_claimed(c->ipam, c->family, code, e);
+}
+
+static bool block_ours(const struct claim *c, const struct block *b)
+{
+	return b && !b->deleted && b->node && strcmp(b->node, c->ipam->node) == 0;
+}
+
+/* What follows step when its write ended with rc. */
+static enum claim_step step_after(const struct claim *c, int rc)
+{
+	const struct block *b = table_find(&c->ipam->model->blocks, prefix_text(&c->cidr).s);
+
+	switch (c->step) {
+	case CLAIM_PENDING:
+		return rc == 0 ? CLAIM_BLOCK : CLAIM_PENDING;
+	case CLAIM_BLOCK:
+		if (rc == 0)
+			return CLAIM_CONFIRM;
+		return !b || block_ours(c, b) ? CLAIM_BLOCK : CLAIM_DROP;
+	case CLAIM_CONFIRM:
+		return rc == 0 ? CLAIM_NONE : CLAIM_PENDING;
+	case CLAIM_DROP:
+		return rc == 0 ? CLAIM_NONE : CLAIM_DROP;
+	case CLAIM_NONE:
+		break;
+	}
+	return CLAIM_NONE;
+}
+
+static void on_written(void *ctx, int rc)
+{
+	struct claim *c = ctx;
+	bool dropped = c->step == CLAIM_DROP;
+	struct err e = { 0 };
+
+	if ((rc != 0 && rc != -ESTALE) || ++c->tries > IPAM_TRIES_MAX) {
+		err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
+		log_warn("ipam", "%s", e.text);
+		claim_end(c, rc == -EAGAIN ? 102 : 11, &e);
+		return;
+	}
+	c->step = step_after(c, rc);
+	if (c->step != CLAIM_NONE) {
+		claim_go(c);
+	} else if (dropped) {
+		ipam_kick(c->ipam);	/* who still waits starts over with another CIDR */
+	} else {
+		claim_end(c, 0, NULL);
+	}
+}
+
+static void affinity_write(struct claim *c, enum affinity_state state)
+{
+	char name[254];
+	const struct affinity *old = table_find(&c->ipam->model->affinities, affinity_key(c, name));
+	struct affinity *a = affinity_new(c, state);
+
+	store_put(c->ipam->store, kind_named("BlockAffinity"), &a->row, old ? old->meta.version : 0, on_written, c);
+}
+
+static void block_write(struct claim *c)
+{
+	const struct block *old = table_find(&c->ipam->model->blocks, prefix_text(&c->cidr).s);
+	struct block *b;
+
+	if (old && !block_ours(c, old)) {
+		c->step = CLAIM_DROP;
+		claim_go(c);
+		return;
+	}
+	b = old ? block_copy(old) : block_new(&c->cidr, c->ipam->node, wall_ns());
+	store_put(c->ipam->store, kind_named("IPAMBlock"), &b->row, old ? old->meta.version : 0, on_written, c);
+}
+
+static void affinity_drop(struct claim *c)
+{
+	char name[254];
+	const struct affinity *old = table_find(&c->ipam->model->affinities, affinity_key(c, name));
+
+	if (old) {
+		store_del(c->ipam->store, kind_named("BlockAffinity"), name, old->meta.version, on_written, c);
+		return;
+	}
+	c->step = CLAIM_NONE;
+	ipam_kick(c->ipam);
+}
+
+static void claim_go(struct claim *c)
+{
+	switch (c->step) {
+	case CLAIM_PENDING:
+		affinity_write(c, AFFINITY_PENDING);
+		break;
+	case CLAIM_BLOCK:
+		block_write(c);
+		break;
+	case CLAIM_CONFIRM:
+		affinity_write(c, AFFINITY_CONFIRMED);
+		break;
+	case CLAIM_DROP:
+		affinity_drop(c);
+		break;
+	case CLAIM_NONE:
+		break;
+	}
+}
+
+/* The n-th CIDR of the pool from the node's own starting point, so that a node tends to return to its old blocks. */
+static struct prefix candidate(const struct ipam *ipam, const struct pool *p, uint64_t count, uint64_t n)
+{
+	unsigned host_bits = addr_bits(&p->cidr.addr) - p->block_size;
+	uint64_t at = (fnv32a(ipam->node, strlen(ipam->node)) % count + n) % count;
+
+	return (struct prefix){ addr_plus(&p->cidr.addr, at << host_bits), p->block_size };
+}
+
+static bool cidr_taken(const struct ipam *ipam, const struct prefix *cidr)
+{
+	const struct block *b;
+
+	if (table_find(&ipam->model->blocks, prefix_text(cidr).s))
+		return true;
+	table_each(&ipam->model->blocks, b)	/* blocks of another size, from before an edit of the pool */
+		if (b->cidr.len != cidr->len && prefix_overlaps(&b->cidr, cidr))
+			return true;
+	return false;
+}
+
+static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct prefix *cidr)
+{
+	unsigned bits = p->block_size - p->cidr.len;
+	uint64_t count = bits > 20 ? 1u << 20 : 1u << bits;	/* more blocks than nodes could ever claim */
+
+	for (uint64_t n = 0; n < count; n++) {
+		*cidr = candidate(ipam, p, count, n);
+		if (!cidr_taken(ipam, cidr))
+			return true;
+	}
+	return false;
+}
+
+/* Pools in the order of their names; the names of those that are full go to full[]. */
+static bool choose_cidr(const struct ipam *ipam, int family, bool tunnel, struct prefix *cidr, struct str *full)
+{
+	const char *after = "";
+
+	for (;;) {
+		const struct pool *p, *next = NULL;
+
+		table_each(&ipam->model->pools, p)
+			if (strcmp(p->meta.name, after) > 0 && (!next || strcmp(p->meta.name, next->meta.name) < 0))
+				next = p;
+		if (!next)
+			return false;
+		after = next->meta.name;
+		if (next->cidr.addr.family != family_of(family) || !pool_usable(next, tunnel))
+			continue;
+		if (pool_free_cidr(ipam, next, cidr))
+			return true;
+		str_printf(full, "%s%s (%s)", full->len ? ", " : "", next->meta.name, prefix_text(&next->cidr).s);
+	}
+}
+
+static unsigned blocks_held(const struct ipam *ipam, int family)
+{
+	unsigned n = 0;
+	const struct block *b;
+
+	table_each(&ipam->model->blocks, b)
+		n += b->node && b->cidr.addr.family == family_of(family) && strcmp(b->node, ipam->node) == 0;
+	return n;
+}
+
+void claim_start(struct ipam *ipam, int family)
+{
+	struct claim *c = &ipam->claims[family];
+	autostr struct str full = { 0 };
+	struct prefix cidr;
+	struct err e;
+
+	if (c->step != CLAIM_NONE)
+		return;
+	if (blocks_held(ipam, family) >= IPAM_BLOCKS_PER_HOST) {
+		err_set(&e, ENOSPC, "node %s holds %d blocks already and all are full", ipam->node, IPAM_BLOCKS_PER_HOST);
+		claim_end(c, 101, &e);
+		return;
+	}
+	if (!choose_cidr(ipam, family, ipam->asks[family]->request->tunnel, &cidr, &full)) {
+		err_set(&e, ENOSPC, full.len ? "no free address: pool %s is full" : "no usable pool of this family%s",
+			str_text(&full));
+		claim_end(c, 101, &e);
+		return;
+	}
+	c->cidr = cidr;
+	c->tries = 0;
+	c->step = CLAIM_PENDING;
+	claim_go(c);
+}
+
+bool claim_resume(struct ipam *ipam, int family)
+{
+	struct claim *c = &ipam->claims[family];
+	const struct affinity *a;
+
+	if (c->step != CLAIM_NONE)
+		return true;
+	table_each(&ipam->model->affinities, a) {
+		if (a->deleted || a->state == AFFINITY_CONFIRMED || strcmp(a->node, ipam->node) != 0 ||
+		    strcmp(a->type, "host") != 0 || a->cidr.addr.family != family_of(family))
+			continue;
+		log_info("ipam", "block %s: a claim was left half done, going on", prefix_text(&a->cidr).s);
+		c->cidr = a->cidr;
+		c->tries = 0;
+		c->step = CLAIM_PENDING;
+		claim_go(c);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,127 @@
+/*
+ * IPAMHandles: an index from handle to blocks that others (calicoctl, Calico's
+ * own nodes) go by.  Blocks are the truth: a handle is counted out of them after
+ * each change and written when it differs, so a crash in between heals with the
+ * next change or check.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "ipam/ipam_int.h"
+
+static void sync_go(struct handle_sync *s);
+
+static void sync_free(struct handle_sync *s)
+{
+	for (struct handle_sync **at = &s->ipam->syncs; *at; at = &(*at)->next)
+		if (*at == s) {
+			*at = s->next;
+			break;
+		}
+	free(s->id);
+	free(s);
+}
+
+static void on_written(void *ctx, int rc)
+{
+	struct handle_sync *s = ctx;
+
+	if ((rc == -ESTALE && ++s->tries < IPAM_TRIES_MAX) || (rc == 0 && s->again)) {
+		s->again = false;
+		sync_go(s);
+		return;
+	}
+	if (rc < 0)
+		log_warn("ipam", "handle %s: cannot write: %s", s->id, strerror(-rc));
+	sync_free(s);
+}
+
+static unsigned count_in(const struct block *b, const char *id)
+{
+	unsigned n = 0;
+
+	for (int o = block_find(b, id, 0); o >= 0; o = block_find(b, id, o + 1))
+		n++;
+	return n;
+}
+
+/* The name of a handle's object: its id in lower case. */
+static char *handle_key(struct arena *mem, const char *id)
+{
+	char *key = arena_str(mem, id);
+
+	for (char *c = key; *c; c++)
+		*c = tolower((unsigned char)*c);
+	return key;
+}
+
+static struct handle *count_handle(const struct ipam *ipam, const char *id)
+{
+	struct handle *h = row_new(sizeof *h);
+	struct arena *mem = &h->row.mem;
+	const struct block *b;
+
+	h->row.key = handle_key(mem, id);
+	h->meta.namespace = h->meta.uid = "";
+	h->meta.name = h->row.key;
+	h->id = arena_str(mem, id);
+	h->blocks = arena_alloc(mem, ipam->model->blocks.count * sizeof *h->blocks + 1);
+	table_each(&ipam->model->blocks, b) {
+		unsigned n = b->deleted ? 0 : count_in(b, id);
+
+		if (n)
+			h->blocks[h->block_count++] = (struct handle_block){ b->cidr, n };
+	}
+	return h;
+}
+
+static bool handles_equal(const struct handle *a, const struct handle *b)
+{
+	if (a->block_count != b->block_count)
+		return false;
+	for (unsigned i = 0; i < a->block_count; i++) {
+		bool found = false;
+
+		for (unsigned k = 0; k < b->block_count; k++)
+			found |= prefix_equal(&a->blocks[i].cidr, &b->blocks[k].cidr) &&
+				 a->blocks[i].count == b->blocks[k].count;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static void sync_go(struct handle_sync *s)
+{
+	const struct kind *kind = kind_named("IPAMHandle");
+	struct handle *want = count_handle(s->ipam, s->id);
+	const struct handle *have = table_find(&s->ipam->model->handles, want->row.key);
+
+	if (want->block_count && (!have || !handles_equal(want, have))) {
+		store_put(s->ipam->store, kind, &want->row, have ? have->meta.version : 0, on_written, s);
+		return;
+	}
+	if (!want->block_count && have)
+		store_del(s->ipam->store, kind, want->row.key, have->meta.version, on_written, s);
+	else
+		sync_free(s);
+	row_free(&want->row);
+}
+
+void handle_sync(struct ipam *ipam, const char *id)
+{
+	struct handle_sync *s;
+
+	for (s = ipam->syncs; s; s = s->next)
+		if (strcmp(s->id, id) == 0) {
+			s->again = true;
+			return;
+		}
+	s = xcalloc(1, sizeof *s);
+	*s = (struct handle_sync){ .ipam = ipam, .id = xstrdup(id), .next = ipam->syncs };
+	ipam->syncs = s;
+	sync_go(s);
+}

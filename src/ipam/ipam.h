@@ -1,0 +1,71 @@
+#ifndef IPAM_IPAM_H
+#define IPAM_IPAM_H
+/*
+ * Addresses of this node, in Calico's format: blocks claimed in two phases,
+ * addresses assigned from own blocks, released by handle.  Every write is
+ * asynchronous and compare-and-swap; at most one is in flight for a block, and
+ * what arrives meanwhile goes into the next one together.
+ */
+#include "base/loop.h"
+#include "base/str.h"
+#include "ipam/block.h"
+#include "model/model.h"
+#include "store/store.h"
+
+struct ipam;
+struct ipam_request;
+
+struct ipam_ask {			/* one family of a request; ipam's own */
+	struct ipam_request *request;
+	int family;
+	bool pending;
+	struct ipam_ask *next;
+};
+
+/*
+ * One address of each wanted family.  Lives in its owner until done() is called, always from the loop.
+ * Success: code 0, ips[].  Failure: code is the CNI error code (11, 101, 102), err its text, and nothing
+ * stays assigned.
+ */
+struct ipam_request {
+	struct block_owner owner;	/* its strings belong to the caller, until done() */
+	bool tunnel;			/* from pools whose allowedUses has Tunnel, else Workload */
+	bool want[FAMILIES];
+	void (*done)(struct ipam_request *r);
+	struct addr ips[FAMILIES];
+	int code;
+	struct err err;
+
+	struct ipam_ask ask[FAMILIES];
+	unsigned pending, tries;
+	struct deferred deliver;
+};
+
+struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s);
+void ipam_free(struct ipam *ipam);
+
+/* Part of the pass: default pools, overlap of pools, tunnel addresses, claims that were left half done. */
+void ipam_run(struct ipam *ipam);
+
+/* Does any usable pool of that family serve this node? */
+bool ipam_serves(const struct ipam *ipam, int family, bool tunnel);
+
+void ipam_assign(struct ipam *ipam, struct ipam_request *r);
+
+/*
+ * Frees what handle holds on any block: all of it, or only the addresses in only[FAMILIES].  done (may be NULL)
+ * is called from the loop when the blocks are written, or nothing was held.  While the datastore is away the
+ * release stays queued.
+ */
+void ipam_release(struct ipam *ipam, const char *handle, const struct addr *only, void (*done)(void *ctx), void *ctx);
+
+/* Each pod's address that blocks give to this node. */
+void ipam_each_own(struct ipam *ipam, void (*each)(void *ctx, const struct block_attribute *a, const struct addr *ip),
+		   void *ctx);
+
+struct ipam_counts { unsigned blocks, used, size; };
+struct ipam_counts ipam_own_counts(const struct ipam *ipam);
+/* `manx ipam show`. */
+void ipam_show(const struct ipam *ipam, struct str *out, bool json);
+
+#endif

@@ -1,0 +1,92 @@
+#ifndef IPAM_IPAM_INT_H
+#define IPAM_IPAM_INT_H
+/* Shared by the files of ipam/. */
+#include "ipam/ipam.h"
+
+enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000 };
+
+/* One write of one block that is under way, and who waits for it. */
+struct flight {
+	struct ipam *ipam;
+	struct block *copy;		/* being changed; NULL once handed to the store */
+	char key[64];
+	uint64_t expected;
+	struct ipam_ask *asks, **asks_tail;
+	unsigned ordinals[256];		/* of asks, in order */
+	unsigned count;
+	struct flight *next;
+};
+
+struct release {
+	char *handle;
+	struct addr only[FAMILIES];
+	bool has_only;
+	void (*done)(void *ctx);
+	void *ctx;
+	struct release *next;
+};
+
+/* Claiming a block: affinity pending, block, affinity confirmed. */
+enum claim_step { CLAIM_NONE, CLAIM_PENDING, CLAIM_BLOCK, CLAIM_CONFIRM, CLAIM_DROP };
+struct claim {
+	struct ipam *ipam;
+	int family;
+	enum claim_step step;
+	struct prefix cidr;
+	unsigned tries;
+};
+
+/* The IPAMHandle of one handle id being brought in line with the blocks. */
+struct handle_sync {
+	struct ipam *ipam;
+	char *id;
+	bool again;
+	unsigned tries;
+	struct handle_sync *next;
+};
+
+/* A default pool or tunnel address in the making. */
+struct default_pool { struct ipam *ipam; bool asked; unsigned nth; };
+struct tunnel {
+	struct ipam *ipam;
+	int family;
+	char handle[300];
+	bool asking;
+	struct ipam_request request;
+};
+
+struct ipam {
+	struct loop *loop;
+	struct model *model;
+	struct store *store;
+	const char *node;
+	struct deferred kick;		/* advance() is due */
+	struct timer retry;
+	struct ipam_ask *asks[FAMILIES], **asks_tail[FAMILIES];
+	struct release *releases;
+	struct flight *flights;
+	struct claim claims[FAMILIES];
+	struct handle_sync *syncs;
+	struct default_pool defaults[FAMILIES];
+	struct tunnel tunnels[FAMILIES];
+	bool resumed[FAMILIES];
+};
+
+/* pool.c: may this node take new addresses of that use from the pool? */
+bool pool_usable(const struct pool *p, bool tunnel);
+void pools_default(struct ipam *ipam);
+
+/* claim.c */
+void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
+bool claim_resume(struct ipam *ipam, int family);	/* false: nothing was left half done */
+/* ipam.c: code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
+void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
+void ipam_kick(struct ipam *ipam);
+
+/* handle.c */
+void handle_sync(struct ipam *ipam, const char *id);
+
+/* tunnel.c */
+void tunnels_run(struct ipam *ipam);
+
+#endif

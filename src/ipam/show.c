@@ -1,0 +1,99 @@
+/* `manx ipam show`: the cluster's blocks. */
+#include <string.h>
+
+#include "ipam/ipam_int.h"
+
+static const char *block_state(const struct ipam *ipam, const struct block *b)
+{
+	static const char *const states[] = { "confirmed", "pending", "pendingDeletion" };
+	const struct affinity *a;
+	char name[254];
+
+	if (!b->node || !table_find(&ipam->model->nodes, b->node))
+		return "orphan";
+	affinity_name(name, b->node, &b->cidr);
+	a = table_find(&ipam->model->affinities, name);
+	return a && !a->deleted ? states[a->state] : "orphan";
+}
+
+static const struct block *block_after(const struct ipam *ipam, const struct block *last)
+{
+	const struct block *b, *next = NULL;
+
+	table_each(&ipam->model->blocks, b)
+		if (!b->deleted && (!last || prefix_cmp(&b->cidr, &last->cidr) > 0) &&
+		    (!next || prefix_cmp(&b->cidr, &next->cidr) < 0))
+			next = b;
+	return next;
+}
+
+static void show_json(const struct ipam *ipam, struct str *out)
+{
+	struct json_out o = { .to = out };
+	unsigned used, reserved;
+
+	json_open(&o, NULL, '{');
+	json_open(&o, "blocks", '[');
+	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
+		block_count(b, &used, &reserved);
+		json_open(&o, NULL, '{');
+		json_put_string(&o, "cidr", b->row.key);
+		json_put_string(&o, "node", b->node ? b->node : "");
+		json_put_string(&o, "state", block_state(ipam, b));
+		json_put_int(&o, "used", used);
+		json_put_int(&o, "reserved", reserved);
+		json_put_int(&o, "free", b->free_count);
+		json_put_int(&o, "size", b->size);
+		json_close(&o, '}');
+	}
+	json_close(&o, ']');
+	json_close(&o, '}');
+	str_puts(out, "\n");
+}
+
+static void show_pools(const struct ipam *ipam, struct str *out)
+{
+	const struct pool *p;
+
+	table_each(&ipam->model->pools, p)
+		str_printf(out, "pool %s  %s  /%u blocks%s%s%s\n", p->meta.name, prefix_text(&p->cidr).s, p->block_size,
+			   p->disabled ? "  disabled" : "", p->refused ? "  not used: " : "", p->refused ? p->refused : "");
+}
+
+static void show_text(const struct ipam *ipam, struct str *out)
+{
+	unsigned used, reserved;
+
+	show_pools(ipam, out);
+	str_printf(out, "%-24s %-20s %5s %8s %5s %5s  %s\n", "BLOCK", "NODE", "USED", "RESERVED", "FREE", "SIZE", "STATE");
+	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
+		block_count(b, &used, &reserved);
+		str_printf(out, "%-24s %-20s %5u %8u %5u %5u  %s\n", b->row.key, b->node ? b->node : "-", used, reserved,
+			   b->free_count, b->size, block_state(ipam, b));
+	}
+}
+
+void ipam_show(const struct ipam *ipam, struct str *out, bool json)
+{
+	if (json)
+		show_json(ipam, out);
+	else
+		show_text(ipam, out);
+}
+
+struct ipam_counts ipam_own_counts(const struct ipam *ipam)
+{
+	struct ipam_counts c = { 0 };
+	const struct block *b;
+	unsigned used, reserved;
+
+	table_each(&ipam->model->blocks, b) {
+		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
+			continue;
+		block_count(b, &used, &reserved);
+		c.blocks++;
+		c.used += used;
+		c.size += b->size;
+	}
+	return c;
+}

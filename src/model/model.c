@@ -1,0 +1,202 @@
+#include "model/model.h"
+
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/str.h"
+#include "base/util.h"
+
+/* Every table of the model, in the order in which it is torn down. */
+static const struct {
+	size_t offset;
+	const char *name;
+} tables[] = {
+	{ offsetof(struct model, namespaces), "namespaces" },
+	{ offsetof(struct model, pods), "pods" },
+	{ offsetof(struct model, nodes), "nodes" },
+	{ offsetof(struct model, pools), "pools" },
+	{ offsetof(struct model, blocks), "blocks" },
+	{ offsetof(struct model, affinities), "affinities" },
+	{ offsetof(struct model, handles), "handles" },
+	{ offsetof(struct model, workloads), "workloads" },
+	{ offsetof(struct model, endpoints), "endpoints" },
+	{ offsetof(struct model, uplinks), "uplinks" },
+	{ offsetof(struct model, problems), "problems" },
+};
+
+static struct table *table_at(const struct model *m, unsigned i)
+{
+	return (struct table *)((char *)m + tables[i].offset);
+}
+
+void model_init(struct model *m, const struct config *config)
+{
+	*m = (struct model){ .config = config };
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
+		table_init(table_at(m, i), tables[i].name);
+}
+
+void model_fini(struct model *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
+		table_fini(table_at(m, i));
+}
+
+bool model_is_dirty(const struct model *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
+		if (table_at(m, i)->dirty)
+			return true;
+	return false;
+}
+
+void model_clean(struct model *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
+		table_clean(table_at(m, i));
+}
+
+const char *label_find(const struct label *l, unsigned count, const char *key)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(l[i].key, key) == 0)
+			return l[i].value;
+	return NULL;
+}
+
+const struct uplink *model_uplink(const struct model *m)
+{
+	return table_find(&m->uplinks, "self");
+}
+
+const struct node *model_self(const struct model *m)
+{
+	return table_find(&m->nodes, m->config->node_name);
+}
+
+const struct pool *model_pool_of(const struct model *m, const struct addr *a)
+{
+	const struct pool *p;
+
+	table_each(&m->pools, p)
+		if (!p->refused && prefix_has(&p->cidr, a))
+			return p;
+	return NULL;
+}
+
+void model_tunnel_set(struct model *m, int family, const struct addr *a)
+{
+	struct uplink *up = table_find(&m->uplinks, "self");
+
+	if (addr_equal(&m->tunnel[family], a))
+		return;
+	m->tunnel[family] = *a;
+	if (up)
+		table_touch(&m->uplinks, &up->row);
+}
+
+void model_judge_pools(struct model *m)
+{
+	struct pool *p, *other;
+
+	table_each(&m->pools, p) {
+		const char *refused = NULL;
+
+		table_each(&m->pools, other)
+			if (strcmp(other->meta.name, p->meta.name) < 0 && prefix_overlaps(&other->cidr, &p->cidr))
+				refused = "overlaps a pool whose name sorts first";
+		if (refused == p->refused)
+			continue;
+		p->refused = refused;
+		table_touch(&m->pools, &p->row);
+		if (refused)
+			model_problem(m, "ipam", p->meta.name, "remove one of the two pools",
+				      "pool %s (%s) is not used: it %s", p->meta.name, prefix_text(&p->cidr).s, refused);
+		else
+			model_problem_clear(m, "ipam", p->meta.name);
+	}
+}
+
+unsigned encapsulation_overhead(enum encapsulation e, uint8_t family)
+{
+	switch (e) {
+	case ENCAP_IPIP:
+	case ENCAP_IPIP_CROSS_SUBNET:
+		return 20;
+	case ENCAP_VXLAN:
+	case ENCAP_VXLAN_CROSS_SUBNET:
+		return family == AF_INET6 ? 70 : 50;
+	case ENCAP_NONE:
+	case ENCAP_AUTO:
+		break;
+	}
+	return 0;
+}
+
+unsigned model_pod_mtu(const struct model *m)
+{
+	const struct uplink *up = model_uplink(m);
+	unsigned mtu = 0;
+	const struct pool *p;
+
+	if (!up)
+		return 1500;
+	for (int f = 0; f < FAMILIES; f++)
+		if (up->mtu[f] && (!mtu || up->mtu[f] < mtu))
+			mtu = up->mtu[f];
+	if (!mtu)
+		mtu = 1500;
+	unsigned least = mtu;
+	table_each(&m->pools, p) {
+		unsigned carries = up->mtu[family_index(p->cidr.addr.family)];
+		unsigned less = encapsulation_overhead(p->encapsulation, p->cidr.addr.family);
+
+		if (!p->refused && (carries ? carries : mtu) - less < least)
+			least = (carries ? carries : mtu) - less;
+	}
+	return least;
+}
+
+void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
+{
+	struct problem *p = row_new(sizeof *p);
+	char key[160], text[256];
+	va_list ap;
+
+	snprintf(key, sizeof key, "%s %s", sub, what);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	p->row.key = arena_str(&p->row.mem, key);
+	p->sub = arena_str(&p->row.mem, sub);
+	p->text = arena_str(&p->row.mem, text);
+	p->remedy = arena_str(&p->row.mem, remedy);
+	p->row.digest = fnv64a(text, strlen(text));
+	table_put(&m->problems, &p->row);
+}
+
+void model_problem_clear(struct model *m, const char *sub, const char *what)
+{
+	char key[160];
+
+	snprintf(key, sizeof key, "%s %s", sub, what);
+	table_del(&m->problems, key);
+}
+
+void endpoint_host_if(char out[16], const char *namespace, const char *pod, const char *container)
+{
+	char text[520];
+	uint8_t digest[20];
+	char hex[41];
+
+	if (*pod)
+		snprintf(text, sizeof text, "%s.%s", namespace, pod);
+	else
+		snprintf(text, sizeof text, "%s", container);
+	sha1(digest, text, strlen(text));
+	hex_text(hex, digest, sizeof digest);
+	snprintf(out, 16, "cali%.11s", hex);
+}

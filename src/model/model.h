@@ -1,0 +1,189 @@
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+/*
+ * What the node should look like: plain rows, no I/O.
+ *
+ * Sources write rows (store: objects of the datastore; cni: endpoints of
+ * this node; node: what the uplink says), which become dirty.  Reconcilers
+ * read the dirty rows in the pass and make the kernel match.  Nobody else
+ * talks to anybody.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include "base/prefix.h"
+#include "base/table.h"
+#include "model/config.h"
+
+/* What every object of the datastore carries. */
+struct meta {
+	const char *namespace;		/* "" when cluster-scoped */
+	const char *name;
+	const char *uid;		/* "" when the store gives none */
+	uint64_t version;		/* resourceVersion; 0: written by a user's file */
+	const struct label *labels, *annotations;
+	unsigned label_count, annotation_count;
+	bool deleting;			/* metadata.deletionTimestamp is set */
+};
+struct label { const char *key, *value; };
+
+/* The value of key, or NULL. */
+const char *label_find(const struct label *l, unsigned count, const char *key);
+
+struct namespace { struct row row; struct meta meta; };
+
+enum pod_phase { POD_PENDING, POD_RUNNING, POD_SUCCEEDED, POD_FAILED, POD_UNKNOWN };
+struct pod {
+	struct row row;			/* key "namespace/name" */
+	struct meta meta;
+	const char *node, *service_account;
+	bool host_network;
+	enum pod_phase phase;
+	struct addr ips[FAMILIES];
+};
+
+struct node {
+	struct row row;			/* key: name */
+	struct meta meta;
+	struct prefix address[FAMILIES];	/* projectcalico.org/IPv4Address, IPv6Address; family 0: none */
+	struct addr vxlan[FAMILIES];		/* tunnel addresses, Calico's annotations */
+	struct addr ipip;
+	uint8_t vxlan_mac[FAMILIES][6];		/* annotation, else derived from the name */
+};
+
+struct pool {
+	struct row row;			/* key: name */
+	struct meta meta;
+	struct prefix cidr;
+	unsigned block_size;
+	enum encapsulation encapsulation;	/* never AUTO */
+	bool nat_outgoing, disabled, disable_bgp_export, manual;	/* manual: assignmentMode */
+	bool use_workload, use_tunnel;		/* allowedUses */
+	const char *node_selector, *namespace_selector;
+	const char *refused;		/* why this pool is not used (it overlaps an older name), or NULL */
+};
+
+/* IPAMBlock (Calico).  Ordinal n is the address cidr.addr + n. */
+struct block_attribute {
+	const char *json;		/* the entry as it is written, kept for fields we do not know */
+	const char *handle;		/* handle_id, or NULL */
+	const char *node, *pod, *namespace, *type;	/* of secondary{}, or NULL */
+	const char *released_at;	/* RFC 3339, or NULL */
+};
+enum { BLOCK_FREE = -1 };
+struct block {
+	struct row row;			/* key: "10.42.17.64/26" */
+	struct meta meta;
+	struct prefix cidr;
+	const char *node;		/* of affinity "host:<node>"; NULL: nobody's, or not a host's */
+	const char *affinity;		/* whole, or NULL */
+	const char *affinity_claim_time;	/* RFC 3339, or NULL */
+	unsigned size;			/* ordinals */
+	int16_t *allocations;		/* [size]: index into attributes, or BLOCK_FREE */
+	uint16_t *unallocated;		/* [size] room, FIFO of free ordinals */
+	unsigned free_count;
+	struct block_attribute *attributes;
+	unsigned attribute_count;
+	int64_t sequence;		/* sequenceNumber */
+	int64_t *sequences;		/* [size]: sequenceNumberForAllocation, 0: none */
+	bool deleted;
+};
+
+enum affinity_state { AFFINITY_CONFIRMED, AFFINITY_PENDING, AFFINITY_PENDING_DELETION };
+struct affinity {
+	struct row row;			/* key: object name, "<node>-10-42-17-64-26" */
+	struct meta meta;
+	const char *node, *type;	/* type: "host" or "virtual" */
+	struct prefix cidr;
+	enum affinity_state state;
+	bool deleted;
+};
+
+/* IPAMHandle: who holds how many addresses of which block. */
+struct handle_block { struct prefix cidr; unsigned count; };
+struct handle {
+	struct row row;			/* key: object name, the handle in lower case */
+	struct meta meta;
+	const char *id;
+	struct handle_block *blocks;
+	unsigned block_count;
+	bool deleted;
+};
+
+/* WorkloadEndpoint (projectcalico.org/v3): a pod of any node, published by its node. */
+struct workload {
+	struct row row;			/* key "namespace/name" */
+	struct meta meta;
+	const char *node, *pod, *container, *endpoint, *interface, *mac;
+	struct addr ips[FAMILIES];
+};
+
+/*
+ * An attachment on this node: what one CNI ADD made.  The route and the rules
+ * of it are wanted exactly while this row exists.
+ */
+struct endpoint {
+	struct row row;			/* key "<container id>/<interface in the pod>" */
+	const char *handle;		/* "<network>.<container id>" */
+	const char *network, *container, *ifname;	/* ifname: in the pod */
+	const char *pod, *namespace, *uid;	/* "" without a pod identity */
+	char host_if[16];
+	int ifindex;			/* of host_if */
+	uint8_t mac[6];			/* of the pod's end */
+	struct addr ips[FAMILIES];
+	int rc;				/* written by reconcilers: 0, or the first -errno of this row's objects ... */
+	char why[160];			/* ... and its text */
+};
+
+/* What the uplink of this node looks like (one row, key "self"). */
+struct uplink {
+	struct row row;
+	struct prefix address[FAMILIES];	/* node address with its prefix length */
+	int ifindex[FAMILIES];
+	unsigned mtu[FAMILIES];
+};
+
+/* A condition that a person should know of; shown by status. */
+struct problem {
+	struct row row;			/* key "<sub> <what>" */
+	const char *sub, *text, *remedy;
+};
+
+struct model {
+	const struct config *config;
+	struct table namespaces, pods, nodes, pools, blocks, affinities, handles, workloads;
+	struct table endpoints, uplinks, problems;
+	struct addr tunnel[FAMILIES];	/* our own VXLAN tunnel addresses, assigned by ipam; family 0: none */
+	bool complete;			/* every kind's list was read whole once */
+	bool endpoints_known;		/* the pods that live in the kernel have their rows */
+};
+
+void model_init(struct model *m, const struct config *config);
+void model_fini(struct model *m);
+bool model_is_dirty(const struct model *m);
+void model_clean(struct model *m);	/* after a pass, see table_clean() */
+
+const struct uplink *model_uplink(const struct model *m);	/* NULL before it is known */
+const struct node *model_self(const struct model *m);		/* our Node object, or NULL */
+/* The usable pool that holds a, whether disabled or not; NULL when none does. */
+const struct pool *model_pool_of(const struct model *m, const struct addr *a);
+
+/* Our tunnel address of that family; a change makes the uplink's row dirty. */
+void model_tunnel_set(struct model *m, int family, const struct addr *a);
+
+/* Of overlapping pools all but the one whose name sorts first are refused: sets pool->refused, names the problem. */
+void model_judge_pools(struct model *m);
+
+/* What a pod's link may carry: the uplink's MTU less the largest overhead that a usable pool adds. */
+unsigned model_pod_mtu(const struct model *m);
+unsigned encapsulation_overhead(enum encapsulation e, uint8_t family);	/* bytes */
+
+/* problem: put (text is printf-formatted; remedy may be "") or clear by sub and what. */
+void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+void model_problem_clear(struct model *m, const char *sub, const char *what);
+
+/* The host end's name: "cali" and 11 hex digits of SHA-1("<namespace>.<pod>"), or of the container id. */
+void endpoint_host_if(char out[16], const char *namespace, const char *pod, const char *container);
+
+#endif

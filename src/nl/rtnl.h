@@ -1,0 +1,116 @@
+#ifndef NL_RTNL_H
+#define NL_RTNL_H
+/*
+ * rtnetlink objects as plain structs: put and del add a message to the batch
+ * of nl (see nl.h), parse reads one from a dump or an event.  Addresses in
+ * network order, MTU in bytes.  Source: uapi linux/rtnetlink.h, if_link.h,
+ * neighbour.h.
+ */
+#include <net/if.h>
+#include "base/prefix.h"
+#include "nl/nl.h"
+
+enum {
+	RTPROT_MANX_POD = 171,		/* routes to pods of this node */
+	RTPROT_MANX_CLUSTER = 172,	/* blocks: other nodes', and blackholes of our own */
+	RTPROT_MANX_BGP = 173,		/* learned */
+	ROUTE_METRIC = 1024,
+};
+
+struct rtnl_route {
+	struct prefix dst;
+	uint8_t type;			/* RTN_UNICAST, RTN_BLACKHOLE */
+	uint8_t protocol;		/* RTPROT_... */
+	bool onlink;
+	bool multipath;			/* parsed only: several next hops, the fields below show the first */
+	uint32_t metric;
+	int oif;			/* 0: the kernel finds it from the gateway */
+	struct addr gateway;		/* family 0: none */
+	struct addr source;		/* RTA_PREFSRC; family 0: none */
+};
+
+struct rtnl_link {
+	int index;
+	char name[IFNAMSIZ];
+	char kind[16];			/* "veth", "vxlan", ... or "" */
+	char alias[256];
+	unsigned flags;			/* IFF_UP ... */
+	unsigned mtu;
+	int peer;			/* IFLA_LINK: of a veth the index of its other end; 0 */
+	uint8_t mac[6];
+	uint32_t group;
+	/* vxlan only */
+	uint32_t vni;
+	uint16_t port;			/* host order */
+	struct addr local;
+	bool learning;
+};
+
+struct rtnl_neigh {
+	int ifindex;
+	struct addr dst;
+	uint8_t mac[6];
+	bool fdb;			/* bridge FDB entry: mac -> dst on a vxlan device; else dst -> mac */
+	uint16_t state;			/* NUD_PERMANENT ... */
+};
+
+struct rtnl_addr {
+	int ifindex;
+	struct prefix address;
+	uint8_t scope;			/* RT_SCOPE_... */
+	uint32_t flags;			/* IFA_F_... */
+};
+
+/* EXCL: -EEXIST when the kernel has any route of that prefix and metric. */
+void rtnl_route_put(struct nl *nl, const struct rtnl_route *r);
+void rtnl_route_replace(struct nl *nl, const struct rtnl_route *r);
+/* Names protocol, metric and type, so that only ours can go. */
+void rtnl_route_del(struct nl *nl, const struct rtnl_route *r);
+/* As far as a route is ours to compare; an oif of 0 on either side equals any. */
+bool rtnl_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);
+/* False when h is no route of the main table, or is multicast, cloned, local ... */
+bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r);
+/* The main table.  A family without that table ends in -ENOENT, which means "none". */
+void rtnl_route_dump_request(struct nl *nl, uint8_t family);
+
+struct rtnl_veth {
+	const char *host, *peer;	/* interface names */
+	const char *alias;		/* of the host end; NULL: none */
+	unsigned mtu;
+	uint8_t host_mac[6], peer_mac[6];
+	int netns_fd;			/* where the peer is made */
+};
+/* Host end up, one queue each way; the peer is made in its namespace, down. */
+void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v);
+/* The host end's IPv4 settings (forwarding, strict rp_filter, no proxy ARP), IPv6 without automatic addresses, alias. */
+void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v);
+void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink);	/* up; uplink 0: bound to none */
+void rtnl_link_get(struct nl *nl, const char *name, int index);	/* name NULL: by index; the answer is data */
+/* By index; index 0: by name. */
+void rtnl_link_up(struct nl *nl, int index, const char *name);
+void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu);
+void rtnl_link_mac(struct nl *nl, int index, const char *name, const uint8_t mac[6]);
+void rtnl_link_del(struct nl *nl, int index, const char *name);
+void rtnl_link_group(struct nl *nl, int index, uint32_t group);
+void rtnl_group_del(struct nl *nl, uint32_t group);	/* never group 0, where every link is */
+/* False when h is no link (a bridge's port counts as none). */
+bool rtnl_link_parse(const struct nlmsghdr *h, struct rtnl_link *l);
+void rtnl_link_dump_request(struct nl *nl);
+
+void rtnl_addr_put(struct nl *nl, const struct rtnl_addr *a);	/* IPv6: without DAD */
+void rtnl_addr_del(struct nl *nl, const struct rtnl_addr *a);
+bool rtnl_addr_parse(const struct nlmsghdr *h, struct rtnl_addr *a);
+void rtnl_addr_dump_request(struct nl *nl, uint8_t family);
+
+void rtnl_neigh_put(struct nl *nl, const struct rtnl_neigh *n);	/* permanent; replaces */
+void rtnl_neigh_del(struct nl *nl, const struct rtnl_neigh *n);
+/* False without a link-layer address, except for a deletion, and for an FDB entry without a destination. */
+bool rtnl_neigh_parse(const struct nlmsghdr *h, struct rtnl_neigh *n);
+void rtnl_neigh_dump_request(struct nl *nl, uint8_t family, int ifindex);	/* family AF_BRIDGE: the FDB */
+/* Of neighbour events, lets only those of these two links (0: none) through to the event socket. */
+int rtnl_neigh_filter(struct nl *nl, int ifindex, int other);
+
+/* The source address and output interface that the kernel would use towards dst.  0, -ENETUNREACH, -errno. */
+int rtnl_route_get(struct nl *nl, const struct addr *dst, struct addr *source, int *oif);
+
+#endif

@@ -1,0 +1,229 @@
+#include "nl/rtnl.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/if_link.h>
+#include <linux/ip.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include "base/str.h"
+
+/*
+ * Links.  The veth pair is made with its peer already in the pod's namespace
+ * (moving it there afterwards waits for RCU grace periods) and one queue each way (the
+ * default is one a CPU, each with its sysfs objects).
+ */
+
+static struct nlmsghdr *link_begin(struct nl *nl, uint16_t type, uint16_t flags, int index, const char *name,
+				   unsigned up, const char *verb)
+{
+	struct nlmsghdr *h;
+	struct ifinfomsg *i;
+
+	if (name)
+		h = nl_begin(nl, type, flags, "%s %s", verb, name);
+	else
+		h = nl_begin(nl, type, flags, "%s number %d", verb, index);
+	i = mnl_nlmsg_put_extra_header(h, sizeof *i);
+	i->ifi_index = index;
+	i->ifi_flags = i->ifi_change = up;
+	if (name && !index)
+		mnl_attr_put_strz(h, IFLA_IFNAME, name);
+	return h;
+}
+
+static void one_queue(struct nlmsghdr *h)
+{
+	mnl_attr_put_u32(h, IFLA_NUM_TX_QUEUES, 1);
+	mnl_attr_put_u32(h, IFLA_NUM_RX_QUEUES, 1);
+}
+
+void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, v->host, IFF_UP, "link");
+	struct nlattr *info, *data, *peer;
+
+	mnl_attr_put(h, IFLA_ADDRESS, sizeof v->host_mac, v->host_mac);
+	mnl_attr_put_u32(h, IFLA_MTU, v->mtu);
+	one_queue(h);
+	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+	peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
+	/* The peer's own header; it cannot be made up here, veth says ENOTCONN until the pair is joined. */
+	memset(mnl_nlmsg_get_payload_tail(h), 0, sizeof(struct ifinfomsg));
+	h->nlmsg_len += sizeof(struct ifinfomsg);
+	mnl_attr_put_strz(h, IFLA_IFNAME, v->peer);
+	mnl_attr_put(h, IFLA_ADDRESS, sizeof v->peer_mac, v->peer_mac);
+	mnl_attr_put_u32(h, IFLA_MTU, v->mtu);
+	one_queue(h);
+	mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)v->netns_fd);
+	mnl_attr_nest_end(h, peer);
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
+	nl_end(nl, h);
+}
+
+/* A kernel without IPv6 refuses the whole message for its IPv6 part. */
+static bool kernel_has_ipv6(void)
+{
+	static int known;	/* 0: not looked yet, 1 yes, 2 no */
+
+	if (!known)
+		known = access("/proc/sys/net/ipv6", F_OK) == 0 ? 1 : 2;
+	return known == 1;
+}
+
+void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, 0, v->host, 0, "settings of link");
+	struct nlattr *spec, *inet, *conf;
+
+	if (v->alias)
+		mnl_attr_put_str(h, IFLA_IFALIAS, v->alias);
+	spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
+	inet = mnl_attr_nest_start(h, AF_INET);
+	conf = mnl_attr_nest_start(h, IFLA_INET_CONF);
+	mnl_attr_put_u32(h, IPV4_DEVCONF_FORWARDING, 1);
+	mnl_attr_put_u32(h, IPV4_DEVCONF_RP_FILTER, 1);
+	mnl_attr_put_u32(h, IPV4_DEVCONF_PROXY_ARP, 0);
+	mnl_attr_nest_end(h, conf);
+	mnl_attr_nest_end(h, inet);
+	if (kernel_has_ipv6()) {
+		inet = mnl_attr_nest_start(h, AF_INET6);
+		mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+		mnl_attr_nest_end(h, inet);
+	}
+	mnl_attr_nest_end(h, spec);
+	nl_end(nl, h);
+}
+
+void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, l->name, IFF_UP, "link");
+	struct nlattr *info, *data;
+
+	mnl_attr_put(h, IFLA_ADDRESS, sizeof l->mac, l->mac);
+	mnl_attr_put_u32(h, IFLA_MTU, l->mtu);
+	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "vxlan");
+	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+	mnl_attr_put_u32(h, IFLA_VXLAN_ID, l->vni);
+	mnl_attr_put_u16(h, IFLA_VXLAN_PORT, htons(l->port));
+	mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, l->learning);
+	if (l->local.family)
+		mnl_attr_put(h, l->local.family == AF_INET ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6,
+			     addr_bytes(&l->local), l->local.b);
+	if (uplink)
+		mnl_attr_put_u32(h, IFLA_VXLAN_LINK, (uint32_t)uplink);
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
+	nl_end(nl, h);
+}
+
+void rtnl_link_get(struct nl *nl, const char *name, int index)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_GETLINK, 0, name ? 0 : index, name, 0, "link");
+
+	mnl_attr_put_u32(h, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	nl_end(nl, h);
+}
+
+void rtnl_link_up(struct nl *nl, int index, const char *name)
+{
+	nl_end(nl, link_begin(nl, RTM_NEWLINK, 0, index, name, IFF_UP, "link"));
+}
+
+void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, name, 0, "MTU of link");
+
+	mnl_attr_put_u32(h, IFLA_MTU, mtu);
+	nl_end(nl, h);
+}
+
+void rtnl_link_mac(struct nl *nl, int index, const char *name, const uint8_t mac[6])
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, name, 0, "hardware address of link");
+
+	mnl_attr_put(h, IFLA_ADDRESS, 6, mac);
+	nl_end(nl, h);
+}
+
+void rtnl_link_del(struct nl *nl, int index, const char *name)
+{
+	nl_end(nl, link_begin(nl, RTM_DELLINK, 0, index, name, 0, "link"));
+}
+
+void rtnl_link_group(struct nl *nl, int index, uint32_t group)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, NULL, 0, "group of link");
+
+	mnl_attr_put_u32(h, IFLA_GROUP, group);
+	nl_end(nl, h);
+}
+
+void rtnl_group_del(struct nl *nl, uint32_t group)
+{
+	struct nlmsghdr *h;
+
+	if (!group)
+		return;
+	h = nl_begin(nl, RTM_DELLINK, 0, "links of group %u", (unsigned)group);
+	mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(h, IFLA_GROUP, group);
+	nl_end(nl, h);
+}
+
+static void vxlan_parse(const struct nlattr *data, struct rtnl_link *l)
+{
+	const struct nlattr *tb[IFLA_VXLAN_LOCAL6 + 1];
+	uint16_t port_be = 0;
+	uint8_t learning = 0;
+
+	nl_attrs_nested(data, tb, IFLA_VXLAN_LOCAL6);
+	nl_attr_u32(tb[IFLA_VXLAN_ID], &l->vni);
+	nl_attr_u16(tb[IFLA_VXLAN_PORT], &port_be);
+	nl_attr_u8(tb[IFLA_VXLAN_LEARNING], &learning);
+	l->port = ntohs(port_be);
+	l->learning = learning;
+	if (!nl_attr_addr(tb[IFLA_VXLAN_LOCAL], AF_INET, &l->local))
+		nl_attr_addr(tb[IFLA_VXLAN_LOCAL6], AF_INET6, &l->local);
+}
+
+bool rtnl_link_parse(const struct nlmsghdr *h, struct rtnl_link *l)
+{
+	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
+	const struct nlattr *tb[IFLA_GROUP + 1], *info[IFLA_INFO_DATA + 1];
+	uint32_t value = 0;
+
+	if ((h->nlmsg_type != RTM_NEWLINK && h->nlmsg_type != RTM_DELLINK) || !nl_attrs(h, sizeof *i, tb, IFLA_GROUP) ||
+	    i->ifi_family != AF_UNSPEC || i->ifi_index <= 0)
+		return false;
+	*l = (struct rtnl_link){ .index = i->ifi_index, .flags = i->ifi_flags };
+	if (!nl_attr_text(tb[IFLA_IFNAME], l->name, sizeof l->name))
+		return false;
+	nl_attr_text(tb[IFLA_IFALIAS], l->alias, sizeof l->alias);
+	if (nl_attr_u32(tb[IFLA_MTU], &value))
+		l->mtu = value;
+	if (nl_attr_u32(tb[IFLA_LINK], &value))
+		l->peer = (int)value;
+	nl_attr_bytes(tb[IFLA_ADDRESS], l->mac, sizeof l->mac);
+	nl_attr_u32(tb[IFLA_GROUP], &l->group);
+	nl_attrs_nested(tb[IFLA_LINKINFO], info, IFLA_INFO_DATA);
+	nl_attr_text(info[IFLA_INFO_KIND], l->kind, sizeof l->kind);
+	if (!strcmp(l->kind, "vxlan"))
+		vxlan_parse(info[IFLA_INFO_DATA], l);
+	return true;
+}
+
+void rtnl_link_dump_request(struct nl *nl)
+{
+	struct nlmsghdr *h = nl_begin(nl, RTM_GETLINK, NLM_F_DUMP, "dump of links");
+
+	mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(h, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	nl_end(nl, h);
+}

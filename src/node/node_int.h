@@ -1,0 +1,34 @@
+#ifndef NODE_NODE_INT_H
+#define NODE_NODE_INT_H
+/* Shared by the files of node/. */
+#include "nl/rtnl.h"
+#include "node/node.h"
+
+struct node_agent {
+	struct loop *loop;
+	struct model *model;
+	struct store *store;
+	struct nl cmd, events;
+	struct watch watch;
+	struct timer settle;		/* after the last event: look again */
+	/* register.c */
+	bool writing;
+	struct timer retry;
+	/* forward.c */
+	bool forwarding[FAMILIES];
+	/* publish.c */
+	bool swept;			/* endpoints of pods that died while we were away are withdrawn */
+};
+
+enum { NODE_SETTLE_MS = 50, NODE_RETRY_MS = 1000 };
+
+/* detect.c: what config->node_address means right now, to the model's uplink row. */
+void detect_run(struct node_agent *n);
+/* register.c */
+void register_run(struct node_agent *n);
+/* forward.c */
+void forward_run(struct node_agent *n);
+/* publish.c */
+void publish_run(struct node_agent *n);
+
+#endif

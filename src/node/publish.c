@@ -1,0 +1,167 @@
+/*
+ * Pods of this node as WorkloadEndpoints, for the other nodes.  Each write is on
+ * its own; one that fails is tried again when its row is next touched, or by the
+ * timer; one that lost a race looks at what is there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "node/node_int.h"
+
+struct publication {
+	struct node_agent *n;
+	char *endpoint;			/* key of the model's endpoint row */
+	char *workload;			/* key of the WorkloadEndpoint */
+	struct timer again;
+	unsigned tries;
+};
+
+enum { TRIES_MAX = 20 };
+
+static void go(struct publication *p);
+
+/* Calico doubles the dashes of each part: "<node>-k8s-<pod>-eth0". */
+static void dashed(struct str *out, const char *text)
+{
+	for (; *text; text++)
+		str_add(out, text[0] == '-' ? "--" : text, text[0] == '-' ? 2 : 1);
+}
+
+static void workload_name(struct str *out, const struct endpoint *ep, const char *node)
+{
+	dashed(out, node);
+	str_puts(out, *ep->pod ? "-k8s-" : "-cni-");
+	dashed(out, *ep->pod ? ep->pod : ep->container);
+	str_puts(out, "-");
+	dashed(out, ep->ifname);
+}
+
+static const char *workload_namespace(const struct endpoint *ep)
+{
+	return *ep->namespace ? ep->namespace : "default";
+}
+
+static struct workload *workload_new(const struct endpoint *ep, const char *node)
+{
+	struct workload *w = row_new(sizeof *w);
+	struct arena *mem = &w->row.mem;
+	autostr struct str name = { 0 }, key = { 0 };
+	char mac[18];
+
+	workload_name(&name, ep, node);
+	str_printf(&key, "%s/%s", workload_namespace(ep), str_text(&name));
+	snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", ep->mac[0], ep->mac[1], ep->mac[2], ep->mac[3],
+		 ep->mac[4], ep->mac[5]);
+	w->row.key = arena_str(mem, key.s);
+	w->meta.namespace = arena_str(mem, workload_namespace(ep));
+	w->meta.name = arena_str(mem, name.s);
+	w->meta.uid = "";
+	w->node = arena_str(mem, node);
+	w->pod = arena_str(mem, ep->pod);
+	w->container = arena_str(mem, ep->container);
+	w->endpoint = arena_str(mem, ep->ifname);
+	w->interface = arena_str(mem, ep->host_if);
+	w->mac = arena_str(mem, mac);
+	memcpy(w->ips, ep->ips, sizeof w->ips);
+	return w;
+}
+
+static bool same(const struct workload *a, const struct workload *b)
+{
+	return addr_equal(&a->ips[0], &b->ips[0]) && addr_equal(&a->ips[1], &b->ips[1]) &&
+	       strcmp(a->container, b->container) == 0 && strcmp(a->mac, b->mac) == 0 &&
+	       strcmp(a->interface, b->interface) == 0;
+}
+
+static void end(struct publication *p)
+{
+	timer_del(p->n->loop, &p->again);
+	free(p->endpoint);
+	free(p->workload);
+	free(p);
+}
+
+static void on_written(void *ctx, int rc)
+{
+	struct publication *p = ctx;
+
+	if (rc == 0) {
+		end(p);
+	} else if (++p->tries >= TRIES_MAX) {
+		log_warn("node", "WorkloadEndpoint %s: cannot write: %s", p->workload, strerror(-rc));
+		end(p);
+	} else {
+		timer_set(p->n->loop, &p->again, rc == -ESTALE ? 1 : NODE_RETRY_MS);
+	}
+}
+
+static void on_again(struct timer *t)
+{
+	go(container_of(t, struct publication, again));
+}
+
+/* Another container's object of the same name is not ours to remove: a new sandbox of the pod owns it by now. */
+static void go(struct publication *p)
+{
+	const struct kind *kind = kind_named("WorkloadEndpoint");
+	struct model *m = p->n->model;
+	const struct endpoint *ep = table_find(&m->endpoints, p->endpoint);
+	const struct workload *have = table_find(&m->workloads, p->workload);
+	const char *slash = strchr(p->endpoint, '/');
+
+	if (ep) {
+		struct workload *w = workload_new(ep, m->config->node_name);
+
+		if (!have || !same(w, have)) {
+			store_put(p->n->store, kind, &w->row, have ? have->meta.version : 0, on_written, p);
+			return;
+		}
+		row_free(&w->row);
+	} else if (have && strncmp(have->container, p->endpoint, slash - p->endpoint) == 0) {
+		store_del(p->n->store, kind, p->workload, have->meta.version, on_written, p);
+		return;
+	}
+	end(p);
+}
+
+static void publish(struct node_agent *n, const char *endpoint, const char *workload)
+{
+	struct publication *p = xcalloc(1, sizeof *p);
+
+	*p = (struct publication){ .n = n, .endpoint = xstrdup(endpoint), .workload = xstrdup(workload),
+				   .again = { .fn = on_again } };
+	go(p);
+}
+
+/* What we published in an earlier life and no longer have. */
+static void sweep(struct node_agent *n)
+{
+	const struct workload *w;
+
+	table_each(&n->model->workloads, w) {
+		char key[400];
+
+		snprintf(key, sizeof key, "%s/%s", w->container, w->endpoint);
+		if (strcmp(w->node, n->model->config->node_name) == 0 && !table_find(&n->model->endpoints, key))
+			publish(n, key, w->row.key);
+	}
+}
+
+void publish_run(struct node_agent *n)
+{
+	const struct endpoint *ep;
+
+	table_each_dirty(&n->model->endpoints, ep) {
+		autostr struct str name = { 0 }, key = { 0 };
+
+		workload_name(&name, ep, n->model->config->node_name);
+		str_printf(&key, "%s/%s", workload_namespace(ep), str_text(&name));
+		publish(n, ep->row.key, key.s);
+	}
+	if (!n->swept)
+		sweep(n);
+	n->swept = true;
+}

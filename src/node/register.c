@@ -1,0 +1,81 @@
+/*
+ * The Node object of this node: addresses and Calico's annotations, written
+ * when they differ from what the datastore holds.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "node/node_int.h"
+
+static bool node_matches(const struct node *have, const struct uplink *up, const struct model *m)
+{
+	for (int f = 0; f < FAMILIES; f++)
+		if (!prefix_equal(&have->address[f], &up->address[f]) || !addr_equal(&have->vxlan[f], &m->tunnel[f]))
+			return false;
+	return true;
+}
+
+static const struct label *labels_copy(struct arena *mem, const struct label *from, unsigned count)
+{
+	struct label *to = arena_alloc(mem, count * sizeof *to + 1);
+
+	for (unsigned i = 0; i < count; i++)
+		to[i] = (struct label){ arena_str(mem, from[i].key), arena_str(mem, from[i].value) };
+	return to;
+}
+
+/* What the object should be.  Annotations of others are kept; labels are the user's to give, not ours. */
+static struct node *node_object(const struct model *m, const struct node *old, const struct uplink *up)
+{
+	struct node *n = row_new(sizeof *n);
+	struct arena *mem = &n->row.mem;
+
+	n->row.key = arena_str(mem, m->config->node_name);
+	n->meta = (struct meta){ .namespace = "", .uid = "", .name = n->row.key };
+	if (old) {
+		n->meta.annotation_count = old->meta.annotation_count;
+		n->meta.annotations = labels_copy(mem, old->meta.annotations, old->meta.annotation_count);
+		n->ipip = old->ipip;
+	}
+	memcpy(n->address, up->address, sizeof n->address);
+	memcpy(n->vxlan, m->tunnel, sizeof n->vxlan);
+	for (int f = 0; f < FAMILIES; f++)
+		node_vxlan_mac(n->vxlan_mac[f], m->config->node_name, f);
+	node_annotations(mem, n);
+	return n;
+}
+
+static void on_written(void *ctx, int rc)
+{
+	struct node_agent *n = ctx;
+
+	n->writing = false;
+	if (rc == 0 || rc == -ESTALE) {
+		register_run(n);	/* once more, in case something moved meanwhile */
+		return;
+	}
+	model_problem(n->model, "node", "register", "see the datastore", "Node %s: cannot write: %s",
+		      n->model->config->node_name, strerror(-rc));
+	timer_set(n->loop, &n->retry, NODE_RETRY_MS);
+}
+
+void register_run(struct node_agent *n)
+{
+	const struct uplink *up = model_uplink(n->model);
+	const struct node *old = model_self(n->model);
+	struct node *row;
+
+	if (n->writing || !up || (!up->address[0].addr.family && !up->address[1].addr.family))
+		return;
+	if (old && old->meta.version && node_matches(old, up, n->model)) {
+		model_problem_clear(n->model, "node", "register");
+		return;
+	}
+	n->writing = true;
+	row = node_object(n->model, old, up);
+	log_info("node", "registering Node %s", n->model->config->node_name);
+	store_put(n->store, kind_named("Node"), &row->row, old ? old->meta.version : 0, on_written, n);
+}

@@ -1,0 +1,434 @@
+/*
+ * The mirror: what the kernel has of what concerns us.
+ *
+ * It is filled by a dump and kept by events.  What our own command socket
+ * changed is entered when it was acknowledged, so its events are skipped; if an
+ * older event of somebody else's is read after that, the mirror is wrong for a
+ * moment, the pass acts on it, and the kernel's answer (EEXIST, ESRCH) puts it right.
+ *
+ * The kernel removes routes without a word when their link goes down or loses
+ * its last IPv4 address.  The first is mirrored here, the second asks for a dump.
+ */
+#include "route/route_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include "base/log.h"
+#include "base/util.h"
+
+bool route_is_ours(const struct rtnl_route *have)
+{
+	return have->protocol == RTPROT_MANX_POD || have->protocol == RTPROT_MANX_CLUSTER;
+}
+
+/* ---- routes ---- */
+
+static bool in_pool(const struct route *r, const struct prefix *p)
+{
+	for (unsigned i = 0; i < r->pool_count; i++)
+		if (prefix_covers(&r->pools[i].cidr, p))
+			return true;
+	return false;
+}
+
+/* A tunnel address brings a route of the kernel's own, which is no one's claim. */
+static bool is_own_address(const struct route *r, const struct rtnl_route *have)
+{
+	return have->protocol == RTPROT_KERNEL && device_of(r, have->oif) >= 0;
+}
+
+/* The object that have stands at, if it concerns us: ours, in a pool, or where we want something. */
+static struct object *route_object(struct route *r, const struct rtnl_route *have)
+{
+	struct object_key k = key_route(&have->dst);
+
+	if (is_own_address(r, have))
+		return NULL;
+	if (route_is_ours(have) || in_pool(r, &have->dst))
+		return object_get(r, &k);
+	return object_find(r, &k);
+}
+
+static struct kernel_route *route_find(const struct object *o, const struct rtnl_route *have)
+{
+	struct kernel_route *k = o->routes;
+
+	while (k && !rtnl_route_equal(&k->route, have))
+		k = k->next;
+	return k;
+}
+
+/* Takes away what stands at the same metric, or (like) only what equals it. */
+static void routes_drop(struct route *r, struct object *o, const struct rtnl_route *have, bool like)
+{
+	for (struct kernel_route *k = o->routes, *next; k; k = next) {
+		next = k->next;
+		if (like ? rtnl_route_equal(&k->route, have) : k->route.metric == have->metric)
+			object_route_del(r, o, k);
+	}
+}
+
+static void on_route_event(struct route *r, const struct nlmsghdr *h)
+{
+	bool own = h->nlmsg_pid == r->command.port;
+	struct kernel_route *k;
+	struct rtnl_route have;
+	struct object *o;
+
+	if (!rtnl_route_parse(h, &have) || !(o = route_object(r, &have)))
+		return;
+	if (own) {		/* tells only through which link the kernel goes to a gateway */
+		k = h->nlmsg_type == RTM_NEWROUTE ? route_find(o, &have) : NULL;
+		if (k && !k->route.oif)
+			object_route_oif(r, k, have.oif);
+		return;
+	}
+	object_mark(r, o);
+	if (h->nlmsg_type == RTM_DELROUTE) {
+		routes_drop(r, o, &have, true);
+		return;
+	}
+	if (h->nlmsg_flags & NLM_F_REPLACE)
+		routes_drop(r, o, &have, false);
+	if (!route_find(o, &have))
+		object_route_add(r, o, &have);
+}
+
+static void on_route_dumped(void *ctx, const struct nlmsghdr *h)
+{
+	struct route *r = ctx;
+	struct kernel_route *k;
+	struct rtnl_route have;
+	struct object *o;
+
+	if (!rtnl_route_parse(h, &have) || !(o = route_object(r, &have)))
+		return;
+	k = route_find(o, &have);
+	if (!k) {
+		object_route_add(r, o, &have);
+		object_mark(r, o);
+		return;
+	}
+	k->seen = r->generation;
+	if (!k->route.oif)
+		object_route_oif(r, k, have.oif);
+}
+
+static void routes_sweep(struct route *r, uint8_t family)
+{
+	hash_each(&r->objects, n) {
+		struct object *o = container_of(n, struct object, node);
+
+		if (o->key.kind != OBJECT_ROUTE || o->key.dst.addr.family != family)
+			continue;
+		for (struct kernel_route *k = o->routes, *next; k; k = next) {
+			next = k->next;
+			if (k->seen == r->generation)
+				continue;
+			object_route_del(r, o, k);
+			object_mark(r, o);
+		}
+	}
+}
+
+static void routes_of_link_drop(struct route *r, int index)
+{
+	hash_each(&r->objects, n) {
+		struct object *o = container_of(n, struct object, node);
+
+		for (struct kernel_route *k = o->routes, *next; k; k = next) {
+			next = k->next;
+			if (k->route.oif != index)
+				continue;
+			object_route_del(r, o, k);
+			object_mark(r, o);
+		}
+	}
+}
+
+/* ---- links ---- */
+
+void have_link_gone(struct route *r, int index)
+{
+	struct link *l = link_get(r, index);
+	int f = device_of(r, index);
+
+	l->known = false;
+	if (l->routes)
+		routes_of_link_drop(r, index);	/* releases it with the last one */
+	else
+		link_release(r, l);
+	if (f >= 0)
+		device_seen(r, f, NULL);
+}
+
+static void link_update(struct route *r, const struct rtnl_link *now)
+{
+	struct link *l = link_get(r, now->index);
+	bool was_up = l->known && l->flags & IFF_UP, is_up = now->flags & IFF_UP;
+	int was = device_of(r, now->index), is = device_named(r, now->name);
+
+	if (l->known && was_up && !is_up && l->routes) {
+		l->routes++;		/* keeps it while its routes go */
+		routes_of_link_drop(r, now->index);
+		l->routes--;
+	}
+	l->known = true;
+	l->flags = now->flags;
+	l->seen = r->generation;
+	str_copy(l->name, sizeof l->name, now->name);
+	if (was >= 0 && was != is)
+		device_seen(r, was, NULL);
+	if (is >= 0)
+		device_seen(r, is, now);
+	if (is_up && !was_up)
+		troubled_mark(r, now->index);
+}
+
+void have_link(struct route *r, const struct nlmsghdr *h)
+{
+	struct rtnl_link l;
+
+	if (!rtnl_link_parse(h, &l))
+		return;
+	if (h->nlmsg_type == RTM_DELLINK)
+		have_link_gone(r, l.index);
+	else
+		link_update(r, &l);
+}
+
+static void on_link_dumped(void *ctx, const struct nlmsghdr *h)
+{
+	have_link(ctx, h);
+}
+
+static void links_sweep(struct route *r)
+{
+	hash_each(&r->links, n) {
+		struct link *l = container_of(n, struct link, node);
+
+		if (l->known && l->seen != r->generation)
+			have_link_gone(r, l->index);
+	}
+}
+
+/* ---- addresses, neighbours and forwarding entries of the tunnel devices ---- */
+
+static void present_set(struct route *r, const struct object_key *k, bool present, const struct spec *have)
+{
+	struct object *o = present ? object_get(r, k) : object_find(r, k);
+
+	if (!o)
+		return;
+	o->seen = r->generation;
+	if (o->present == present && (!present || spec_equal(&o->have, have)))
+		return;
+	o->present = present;
+	if (present)
+		o->have = *have;
+	object_mark(r, o);
+}
+
+/* Only a host prefix of the device's own family can be a tunnel address. */
+static bool is_tunnel_address(const struct rtnl_addr *a, int f)
+{
+	return a->address.addr.family == family_of(f) && a->address.len == addr_bits(&a->address.addr) &&
+	       !addr_is_link_local(&a->address.addr);
+}
+
+static void on_addr(struct route *r, const struct nlmsghdr *h)
+{
+	struct rtnl_addr a;
+	struct object_key k;
+	const struct link *l;
+	int f;
+
+	if (!rtnl_addr_parse(h, &a))
+		return;
+	f = device_of(r, a.ifindex);
+	if (f >= 0 && is_tunnel_address(&a, f)) {
+		k = key_addr(f, &a.address);
+		present_set(r, &k, h->nlmsg_type == RTM_NEWADDR, &(struct spec){ 0 });
+	}
+	l = link_find(r, a.ifindex);
+	if (h->nlmsg_type == RTM_NEWADDR && !addr_is_link_local(&a.address.addr))
+		troubled_mark(r, 0);
+	if (h->nlmsg_type == RTM_DELADDR && a.address.addr.family == AF_INET && l && l->routes)
+		r->lost = true;		/* with the last address, all its routes go unsaid */
+}
+
+static void on_neigh(struct route *r, const struct nlmsghdr *h)
+{
+	struct spec have = { 0 };
+	struct object_key k;
+	struct rtnl_neigh e;
+	int f;
+
+	if (!rtnl_neigh_parse(h, &e) || (f = device_of(r, e.ifindex)) < 0)
+		return;
+	if (e.fdb) {
+		k = key_fdb(f, e.mac);
+		have.via = e.dst;
+	} else {
+		k = key_neigh(f, &e.dst);
+		memcpy(have.mac, e.mac, sizeof have.mac);
+	}
+	present_set(r, &k, h->nlmsg_type == RTM_NEWNEIGH && e.state & NUD_PERMANENT, &have);
+}
+
+static void on_device_dumped(void *ctx, const struct nlmsghdr *h)
+{
+	struct route *r = ctx;
+	struct rtnl_addr a;
+
+	if (h->nlmsg_type == RTM_NEWNEIGH)
+		on_neigh(r, h);
+	else if (rtnl_addr_parse(h, &a) && device_of(r, a.ifindex) >= 0)
+		on_addr(r, h);
+}
+
+static void device_sweep(struct route *r, int f, enum object_kind kind)
+{
+	hash_each(&r->objects, n) {
+		struct object *o = container_of(n, struct object, node);
+
+		if (o->key.kind != kind || o->key.device != f || !o->present || o->seen == r->generation)
+			continue;
+		o->present = false;
+		object_mark(r, o);
+	}
+}
+
+/* ---- dumps ---- */
+
+static void on_restart(void *ctx)
+{
+	struct route *r = ctx;
+
+	r->generation++;
+}
+
+/* True when the dump was whole, so that what it did not show is gone. */
+static bool dump(struct route *r, void (*each)(void *ctx, const struct nlmsghdr *h))
+{
+	struct err e = { 0 };
+	int rc = nl_dump(&r->command, on_restart, each, r, &e);
+
+	if (rc == 0 || rc == -ENOENT)	/* no main table of that family yet */
+		return true;
+	if (!r->torn)
+		log_warn("route", "%s", e.text);
+	r->torn = true;
+	return false;
+}
+
+void have_dump_routes(struct route *r)
+{
+	for (int f = 0; f < FAMILIES; f++) {
+		rtnl_route_dump_request(&r->command, family_of(f));
+		if (dump(r, on_route_dumped))
+			routes_sweep(r, family_of(f));
+	}
+}
+
+static void device_dump(struct route *r, int f)
+{
+	int index = r->devices[f].have.index;
+
+	if (!index)
+		return;
+	rtnl_addr_dump_request(&r->command, family_of(f));
+	if (dump(r, on_device_dumped))
+		device_sweep(r, f, OBJECT_ADDR);
+	rtnl_neigh_dump_request(&r->command, family_of(f), index);
+	if (dump(r, on_device_dumped))
+		device_sweep(r, f, OBJECT_NEIGH);
+	rtnl_neigh_dump_request(&r->command, AF_BRIDGE, index);
+	if (dump(r, on_device_dumped))
+		device_sweep(r, f, OBJECT_FDB);
+}
+
+void have_dump(struct route *r)
+{
+	r->torn = false;
+	rtnl_link_dump_request(&r->command);
+	if (dump(r, on_link_dumped))
+		links_sweep(r);
+	for (int f = 0; f < FAMILIES; f++)
+		device_dump(r, f);
+	have_dump_routes(r);
+	r->lost = false;
+}
+
+/* ---- events ---- */
+
+static void on_event(void *ctx, const struct nlmsghdr *h)
+{
+	struct route *r = ctx;
+	bool own = h->nlmsg_pid == r->command.port;
+
+	switch (h->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		have_link(r, h);
+		break;
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		on_route_event(r, h);
+		break;
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		if (!own)
+			on_addr(r, h);
+		break;
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH:
+		if (!own)
+			on_neigh(r, h);
+		break;
+	}
+}
+
+static void on_readable(struct watch *w, uint32_t events)
+{
+	struct route *r = container_of(w, struct route, watch);
+	int rc;
+
+	(void)events;
+	rc = nl_events(&r->events, 0, on_event, r);
+	if (rc == -ENOBUFS)
+		log_info("route", "kernel events were lost: reading everything again");
+	else if (rc < 0)
+		log_warn("route", "event socket: %s", strerror(-rc));
+	if (rc < 0)
+		r->lost = true;
+}
+
+int have_open(struct route *r, struct err *e)
+{
+	static const unsigned groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+					   RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH, 0 };
+	int rc = nl_open(&r->command, NETLINK_ROUTE, NULL);
+
+	if (rc)
+		return err_set(e, -rc, "netlink socket: %s", strerror(-rc));
+	rc = nl_open(&r->events, NETLINK_ROUTE, groups);
+	if (rc)
+		return err_set(e, -rc, "netlink event socket: %s", strerror(-rc));
+	rtnl_neigh_filter(&r->events, 0, 0);
+	r->watch = (struct watch){ .fd = r->events.fd, .fn = on_readable };
+	rc = watch_add(r->loop, &r->watch, EPOLLIN);
+	return rc ? err_set(e, -rc, "netlink event socket: %s", strerror(-rc)) : 0;
+}
+
+void have_close(struct route *r)
+{
+	if (r->watch.on)
+		watch_del(r->loop, &r->watch);
+	nl_close(&r->events);
+	nl_close(&r->command);
+}

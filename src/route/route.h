@@ -1,0 +1,37 @@
+#ifndef ROUTE_ROUTE_H
+#define ROUTE_ROUTE_H
+/*
+ * The reconciler of links, addresses, neighbours and routes.  want.c turns
+ * dirty rows into wanted objects, have.c mirrors the kernel's (one dump at
+ * start, then events), apply.c sends the difference.
+ */
+#include "base/loop.h"
+#include "base/str.h"
+#include "model/model.h"
+
+struct route;
+
+/* Opens its netlink sockets.  NULL with *e. */
+struct route *route_new(struct loop *l, struct model *m, struct err *e);
+void route_free(struct route *r);	/* leaves the kernel as it is */
+
+/*
+ * The pass.  Cheap when nothing is dirty.  Failures of an endpoint's objects are put into its row
+ * (rc, why); all failures are logged once, retried with back-off, and shown by route_show().
+ * Deletes nothing before model->complete.
+ */
+void route_run(struct route *r);
+
+/* `manx routes`: each wanted route, what the kernel has, conflicts with foreign routes. */
+void route_show(struct route *r, struct str *out, bool json);
+/* True when everything wanted is in the kernel. */
+bool route_settled(const struct route *r);
+
+struct overlay_status {
+	const char *mode, *device;	/* "vxlan", "vxlan.calico"; "" when no overlay is on */
+	unsigned mtu, peers;
+	char problem[160];
+};
+void route_overlay_status(const struct route *r, struct overlay_status *out);
+
+#endif

@@ -1,0 +1,210 @@
+#include "route/route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/util.h"
+#include "route/route_int.h"
+
+/* `manx routes`, and the overlay's line in `manx status`. */
+
+static const char *const state_names[] = {
+	[STATE_OK] = "ok", [STATE_MISSING] = "missing", [STATE_WAITING] = "waiting",
+	[STATE_CONFLICT] = "conflict", [STATE_FAILED] = "failed",
+};
+
+static int object_cmp(const void *a, const void *b)
+{
+	const struct object *x = *(const struct object *const *)a, *y = *(const struct object *const *)b;
+
+	return prefix_cmp(&x->key.dst, &y->key.dst);
+}
+
+/* A foreign route that stands inside a route of ours takes part of its traffic. */
+static bool lies_in_ours(const struct route *r, const struct prefix *dst)
+{
+	struct prefix outer = *dst;
+
+	while (outer.len > 0) {
+		struct object_key k;
+		const struct object *o;
+
+		outer.len--;
+		outer = prefix_mask(outer);
+		k = key_route(&outer);
+		o = object_find(r, &k);
+		if (o && o->wants)
+			return true;
+	}
+	return false;
+}
+
+static bool is_foreign(const struct route *r, const struct object *o, const struct kernel_route *k)
+{
+	if (route_is_ours(&k->route))
+		return false;
+	return o->wants ? k->route.metric <= ROUTE_METRIC : lies_in_ours(r, &o->key.dst);
+}
+
+/* The routes that are wanted, or that hold something foreign, in order. */
+static struct object_list sorted_routes(const struct route *r)
+{
+	struct object_list l = { 0 };
+
+	hash_each(&r->objects, n) {
+		struct object *o = container_of(n, struct object, node);
+
+		if (o->key.kind == OBJECT_ROUTE && (o->wants || o->routes))
+			object_list_add(&l, o);
+	}
+	if (l.count)
+		qsort(l.at, l.count, sizeof *l.at, object_cmp);
+	return l;
+}
+
+/* What leaves through: the tunnel device, the link asked for, or the one that the kernel found. */
+static const char *device_text(const struct route *r, const struct object *o, char *number, size_t size)
+{
+	const struct spec *s = &o->wants->spec;
+	int oif = s->oif;
+	const struct link *l;
+
+	number[0] = '\0';
+	if (s->tunnel)
+		return r->devices[s->tunnel - 1].want.name;
+	for (const struct kernel_route *k = o->routes; k && !oif; k = k->next)
+		oif = k->route.oif;
+	l = link_find(r, oif);
+	if (!l && oif)
+		snprintf(number, size, "%d", oif);
+	return l ? l->name : number;
+}
+
+static void json_text(struct str *out, const char *name, const char *text)
+{
+	str_printf(out, "\"%s\":\"", name);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\')
+			str_printf(out, "\\%c", c);
+		else if (c < 0x20 || c >= 0x7f)	/* a link's name may hold any bytes */
+			str_printf(out, "\\u%04x", c);
+		else
+			str_add(out, text, 1);
+	}
+	str_puts(out, "\"");
+}
+
+static void route_row(struct route *r, struct object *o, struct str *out, bool json, bool first)
+{
+	char number[16];
+	const char *dev = device_text(r, o, number, sizeof number), *why = o->why ? o->why : "";
+	const char *state = state_names[o->marked ? STATE_MISSING : o->state];
+	const struct spec *s = &o->wants->spec;
+
+	if (!json) {
+		str_printf(out, "%-28s %-16s %-16s %-8u %s%s%s\n", prefix_text(&o->key.dst).s,
+			   s->via.family ? addr_text(&s->via).s : "-", *dev ? dev : "-", s->protocol, state,
+			   *why ? "  " : "", why);
+		return;
+	}
+	str_puts(out, first ? "{" : ",{");
+	json_text(out, "dst", prefix_text(&o->key.dst).s);
+	str_puts(out, ",");
+	json_text(out, "via", addr_text(&s->via).s);
+	str_puts(out, ",");
+	json_text(out, "dev", dev);
+	str_printf(out, ",\"protocol\":%u,", s->protocol);
+	json_text(out, "state", state);
+	str_puts(out, ",");
+	json_text(out, "why", why);
+	str_puts(out, "}");
+}
+
+static void conflict_row(struct route *r, const struct object *o, const struct kernel_route *k, struct str *out, bool json,
+			 bool first)
+{
+	autostr struct str text = { 0 };
+
+	route_text(r, &k->route, &text);
+	if (!json) {
+		str_printf(out, "%s%s %s: not ours, left alone\n", first ? "conflicts:\n  " : "  ",
+			   prefix_text(&o->key.dst).s, str_text(&text));
+		return;
+	}
+	str_puts(out, first ? "{" : ",{");
+	json_text(out, "dst", prefix_text(&o->key.dst).s);
+	str_printf(out, ",\"protocol\":%u,\"metric\":%u,", k->route.protocol, (unsigned)k->route.metric);
+	json_text(out, "route", str_text(&text));
+	str_puts(out, "}");
+}
+
+void route_show(struct route *r, struct str *out, bool json)
+{
+	struct object_list l = sorted_routes(r);
+	bool first = true;
+
+	if (json)
+		str_puts(out, "{\"routes\":[");
+	else
+		str_printf(out, "%-28s %-16s %-16s %-8s %s\n", "DESTINATION", "VIA", "DEVICE", "PROTOCOL", "STATE");
+	for (unsigned i = 0; i < l.count; i++) {
+		if (!l.at[i]->wants)
+			continue;
+		route_row(r, l.at[i], out, json, first);
+		first = false;
+	}
+	if (json)
+		str_puts(out, "],\"conflicts\":[");
+	first = true;
+	for (unsigned i = 0; i < l.count; i++) {
+		for (const struct kernel_route *k = l.at[i]->routes; k; k = k->next) {
+			if (!is_foreign(r, l.at[i], k))
+				continue;
+			conflict_row(r, l.at[i], k, out, json, first);
+			first = false;
+		}
+	}
+	if (json)
+		str_puts(out, "]}\n");
+	free(l.at);
+}
+
+static unsigned peers_count(const struct route *r)
+{
+	unsigned count = 0;
+
+	hash_each(&r->objects, n) {
+		const struct object *o = container_of(n, struct object, node);
+
+		count += o->key.kind == OBJECT_NEIGH && o->wants;
+	}
+	return count;
+}
+
+static bool a_pool_has(const struct route *r, enum encapsulation a, enum encapsulation b)
+{
+	for (unsigned i = 0; i < r->pool_count; i++)
+		if (r->pools[i].encapsulation == a || r->pools[i].encapsulation == b)
+			return true;
+	return false;
+}
+
+void route_overlay_status(const struct route *r, struct overlay_status *out)
+{
+	*out = (struct overlay_status){ .mode = "", .device = "", .peers = peers_count(r) };
+	for (int f = FAMILIES - 1; f >= 0; f--) {
+		const struct device *d = &r->devices[f];
+
+		if (!d->wanted)
+			continue;
+		out->mode = a_pool_has(r, ENCAP_VXLAN, ENCAP_VXLAN) ? "vxlan" : "vxlan-cross-subnet";
+		out->device = d->want.name;
+		out->mtu = d->want.mtu;
+		if (d->why[0])
+			str_copy(out->problem, sizeof out->problem, d->why);
+	}
+	if (!out->problem[0] && a_pool_has(r, ENCAP_IPIP, ENCAP_IPIP_CROSS_SUBNET))
+		str_copy(out->problem, sizeof out->problem, "a pool asks for IPIP, which is not in this version");
+}

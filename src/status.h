@@ -1,0 +1,25 @@
+#ifndef STATUS_H
+#define STATUS_H
+/* The agent's state, and `manx status` that shows it. */
+#include "base/loop.h"
+#include "base/server.h"
+#include "model/model.h"
+#include "reconcile.h"
+#include "store/store.h"
+
+#define MANX_VERSION "0.1.0"
+
+struct agent {
+	const struct config *config;
+	struct loop loop;
+	struct model model;
+	struct store store;
+	struct server server;
+	struct pass pass;
+	int ready_fd;
+	bool ready;
+};
+
+void status_show(const struct agent *a, struct str *out, bool json);
+
+#endif

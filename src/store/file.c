@@ -1,0 +1,405 @@
+/*
+ * The file datastore.
+ *
+ *	DIR/NAME.json		users' files (file_user.c): one object, an array, a List
+ *	DIR/.manx/<plural>/	agents' objects, one file each (file_agent.c)
+ *	DIR/.manx/lock		flock for writes, and the version counter (file_write.c)
+ *
+ * The same object may be named by several users' files and by a file in .manx.
+ * The user's file whose name sorts first is shown, else the agents' file; a kind
+ * that is merged (Node) shows both.  What is shown is the model's row.  Of users'
+ * files only lists of references are kept; to show something else than before, the
+ * file that gives it is read again.
+ *
+ * inotify only says where to look: a file is read as it is then, so that events
+ * may come late, twice or after the fact.  A folder is watched before it is
+ * read.  When the kernel's queue overflows, or DIR was away, everything is
+ * read again.
+ *
+ * DIR may go (a moved folder, an unmounted disk).  Then the model keeps what it
+ * has, writes end in -EAGAIN, and a timer looks for DIR.  Another folder in its
+ * place is only believed when it has .manx/lock: an empty mount point must not
+ * delete every pod's address.
+ */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "store/file_int.h"
+
+enum {
+	RETRY_MS = 1000,
+	CHANGES = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE,
+	GONE = IN_DELETE_SELF | IN_MOVE_SELF,
+};
+
+/* --- folders --- */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int file_list(const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+{
+	DIR *d = opendir(path);
+	char **names = NULL;
+	size_t count = 0;
+
+	if (!d)
+		return -errno;
+	for (struct dirent *entry; (entry = readdir(d)); ) {
+		if ((count & (count - 1)) == 0)
+			names = xrealloc(names, (count ? 2 * count : 1) * sizeof *names);
+		names[count++] = xstrdup(entry->d_name);
+	}
+	closedir(d);
+	if (count)
+		qsort(names, count, sizeof *names, by_name);
+	for (size_t i = 0; i < count; i++) {
+		each(ctx, names[i]);
+		free(names[i]);
+	}
+	free(names);
+	return 0;
+}
+
+static int watch_put(struct file_store *f, const char *path, enum file_watch_what what, const struct kind *k,
+		     const char *namespace)
+{
+	uint32_t mask = (what == WATCH_OWN ? 0 : CHANGES) | GONE | IN_ONLYDIR | IN_EXCL_UNLINK;
+	int wd = inotify_add_watch(f->inotify, path, mask);
+	struct file_watch *w;
+	unsigned i;
+
+	if (wd < 0)
+		return -errno;
+	for (i = 0; i < f->watch_count && f->watches[i].wd != wd; i++)
+		;
+	if (i == f->watch_count) {
+		f->watches = xrealloc(f->watches, (f->watch_count + 1) * sizeof *f->watches);
+		f->watch_count++;
+	}
+	w = &f->watches[i];
+	*w = (struct file_watch){ .wd = wd, .what = what, .kind = k };
+	str_copy(w->namespace, sizeof w->namespace, namespace);
+	return 0;
+}
+
+int file_watch_namespace(struct file_store *f, const struct kind *k, const char *namespace)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/.manx/%s/%s", f->path, k->plural, namespace);
+	return watch_put(f, path, WATCH_NAMESPACE, k, namespace);
+}
+
+static int folder_open(int at, const char *name)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int plural_open(struct file_store *f, unsigned i)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/.manx/%s", f->path, kinds[i].plural);
+	if (mkdirat(f->own, kinds[i].plural, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	f->plural[i] = folder_open(f->own, kinds[i].plural);
+	return f->plural[i] < 0 ? f->plural[i] : watch_put(f, path, WATCH_PLURAL, &kinds[i], "");
+}
+
+static void folders_close(struct file_store *f)
+{
+	int *fds[] = { &f->dir, &f->own, &f->lock, &f->inotify };
+
+	watch_del(f->s->loop, &f->watch);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+	for (unsigned i = 0; i < kind_count; i++) {
+		if (f->plural[i] >= 0)
+			close(f->plural[i]);
+		f->plural[i] = -1;
+	}
+	f->watch_count = 0;
+}
+
+/* After DIR was away: is what lies there ours? */
+static bool is_ours(const struct file_store *f)
+{
+	struct stat st;
+
+	if (fstat(f->dir, &st) == 0 && st.st_dev == f->identity.st_dev && st.st_ino == f->identity.st_ino)
+		return true;
+	return faccessat(f->dir, ".manx/lock", F_OK, 0) == 0;
+}
+
+/* What failed goes to *what, for the message. */
+static int folders_open(struct file_store *f, bool again, const char **what)
+{
+	char own[PATH_MAX];
+	int rc;
+
+	*what = "";
+	if (!again && (rc = fs_mkdirs(f->path, 0755)) < 0)
+		return rc;
+	f->dir = folder_open(AT_FDCWD, f->path);
+	if (f->dir < 0)
+		return f->dir;
+	*what = "/.manx/lock";
+	if (again && !is_ours(f))
+		return -ENOENT;
+	*what = "/.manx";
+	if (mkdirat(f->dir, ".manx", 0700) < 0 && errno != EEXIST)
+		return -errno;
+	f->own = folder_open(f->dir, ".manx");
+	if (f->own < 0)
+		return f->own;
+	*what = "/.manx/lock";
+	f->lock = openat(f->own, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (f->lock < 0)
+		return -errno;
+	*what = ": inotify";
+	f->inotify = f->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (f->inotify < 0)
+		return -errno;
+	snprintf(own, sizeof own, "%s/.manx", f->path);
+	if ((rc = watch_put(f, f->path, WATCH_USER, NULL, "")) < 0 || (rc = watch_put(f, own, WATCH_OWN, NULL, "")) < 0)
+		return rc;
+	for (unsigned i = 0; i < kind_count; i++) {
+		*what = kinds[i].plural;
+		if (kinds[i].agents && (rc = plural_open(f, i)) < 0)
+			return rc;
+	}
+	*what = "";
+	if (fstat(f->dir, &f->identity) < 0)
+		return -errno;
+	return watch_add(f->s->loop, &f->watch, EPOLLIN);
+}
+
+static int open_all(struct file_store *f, bool again, struct err *e)
+{
+	const char *what;
+	int rc = folders_open(f, again, &what);
+
+	if (rc == 0)
+		return 0;
+	folders_close(f);
+	return err_set(e, -rc, "%s%s%s: %s", f->path, *what && !strchr("/:", *what) ? "/.manx/" : "", what, strerror(-rc));
+}
+
+static void scan(struct file_store *f)
+{
+	file_user_scan(f);
+	file_agent_scan(f);
+	f->s->state = STORE_SYNCED;
+	f->s->model->complete = true;
+}
+
+/* --- away and back --- */
+
+static void lost(struct file_store *f, const char *why)
+{
+	log_warn("store", "%s: %s: going on with what was known", f->path, why);
+	folders_close(f);
+	f->s->state = STORE_AWAY;
+	f->away_said = false;
+	model_problem(f->s->model, "store", "datastore", "put the folder back", "%s: %s", f->path, why);
+	file_write_fail(f, -EAGAIN);
+	timer_set(f->s->loop, &f->retry, 0);
+}
+
+static void on_retry(struct timer *t)
+{
+	struct file_store *f = container_of(t, struct file_store, retry);
+	struct err e = { 0 };
+
+	if (open_all(f, true, &e) < 0) {
+		if (!f->away_said)
+			log_warn("store", "%s: waiting for it", e.text);
+		f->away_said = true;
+		timer_set(f->s->loop, &f->retry, RETRY_MS);
+		return;
+	}
+	log_info("store", "%s: there again", f->path);
+	model_problem_clear(f->s->model, "store", "datastore");
+	scan(f);
+}
+
+/* --- events --- */
+
+static struct file_watch *watch_of(struct file_store *f, int wd)
+{
+	for (unsigned i = 0; i < f->watch_count; i++) {
+		if (f->watches[i].wd == wd)
+			return &f->watches[i];
+	}
+	return NULL;
+}
+
+/* A created file is not written yet; a link is whole at once. */
+static bool is_whole(const struct file_store *f, const struct inotify_event *ev)
+{
+	struct stat st;
+
+	if (!(ev->mask & IN_CREATE))
+		return true;
+	return fstatat(f->dir, ev->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (S_ISLNK(st.st_mode) || st.st_nlink > 1);
+}
+
+static void on_user_event(struct file_store *f, const struct inotify_event *ev)
+{
+	/* A ConfigMap's files are links through "..data", which is what is replaced. */
+	if (str_prefix(ev->name, "..") && (ev->mask & IN_MOVED_TO))
+		file_user_scan(f);
+	else if (!(ev->mask & IN_ISDIR) && is_whole(f, ev))
+		file_user_look(f, ev->name);
+}
+
+/* A folder in a plural's folder: a namespace. */
+static void on_namespace_event(struct file_store *f, const struct kind *k, const struct inotify_event *ev)
+{
+	if (!k->namespaced)
+		return;
+	if (ev->mask & (IN_CREATE | IN_MOVED_TO))
+		file_agent_scan_folder(f, k, ev->name);
+	else
+		file_agent_sweep(f, k);
+}
+
+static void on_agent_event(struct file_store *f, const struct file_watch *w, const struct inotify_event *ev)
+{
+	struct object_ref ref = { .kind = w->kind };
+	size_t len = strlen(ev->name);
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (ev->mask & IN_ISDIR) {
+		on_namespace_event(f, w->kind, ev);
+		return;
+	}
+	if ((ev->mask & IN_CREATE) || ev->name[0] == '.' || len < 6 || strcmp(ev->name + len - 5, ".json") != 0)
+		return;
+	str_copy(ref.namespace, sizeof ref.namespace, w->namespace);
+	if (!str_copy(ref.name, sizeof ref.name, ev->name) || len - 5 >= sizeof ref.name)
+		return;
+	ref.name[len - 5] = '\0';
+	if (!kind_name_ok(ref.kind, ref.namespace, ref.name) || !file_agent_path(path, sizeof path, &ref))
+		return;
+	if ((ev->mask & IN_MOVED_TO) && fstatat(file_agent_folder(f, ref.kind), path, &st, 0) == 0 && file_wrote(f, &st))
+		return;
+	file_agent_load(f, &ref, NULL);
+}
+
+/* False when DIR, or a folder that must be there, has gone. */
+static bool on_gone(struct file_store *f, struct file_watch *w)
+{
+	if (w->what != WATCH_NAMESPACE)
+		return false;
+	inotify_rm_watch(f->inotify, w->wd);	/* unless it went by itself */
+	file_agent_sweep(f, w->kind);
+	*w = f->watches[--f->watch_count];
+	return true;
+}
+
+static bool on_event(struct file_store *f, const struct inotify_event *ev)
+{
+	struct file_watch *w;
+
+	if (ev->mask & IN_Q_OVERFLOW) {
+		log_warn("store", "%s: too many changes at once: reading everything again", f->path);
+		scan(f);
+		return true;
+	}
+	w = watch_of(f, ev->wd);
+	if (!w)
+		return true;
+	if (ev->mask & (GONE | IN_IGNORED | IN_UNMOUNT))
+		return on_gone(f, w);
+	if (!ev->len)
+		return true;
+	if (w->what == WATCH_USER)
+		on_user_event(f, ev);
+	else
+		on_agent_event(f, w, ev);
+	return true;
+}
+
+static void on_inotify(struct watch *watch, uint32_t events)
+{
+	struct file_store *f = container_of(watch, struct file_store, watch);
+	_Alignas(struct inotify_event) char buf[16384];
+	ssize_t n = read(f->inotify, buf, sizeof buf);
+
+	(void)events;
+	for (ssize_t at = 0; at < n; ) {
+		const struct inotify_event *ev = (const void *)(buf + at);
+
+		if (!on_event(f, ev)) {
+			lost(f, "the folder has gone");
+			return;
+		}
+		at += (ssize_t)(sizeof *ev + ev->len);
+	}
+}
+
+/* --- driver --- */
+
+static void stop(struct store *s)
+{
+	struct file_store *f = s->driver_state;
+
+	if (!f)
+		return;
+	timer_del(s->loop, &f->retry);
+	folders_close(f);
+	file_write_stop(f);
+	file_user_free(f);
+	str_free(&f->text);
+	free(f->watches);
+	free(f);
+	s->driver_state = NULL;
+}
+
+static int start(struct store *s, const char *where, struct err *e)
+{
+	struct file_store *f = xcalloc(1, sizeof *f);
+	int rc;
+
+	*f = (struct file_store){ .s = s, .dir = -1, .own = -1, .lock = -1, .inotify = -1,
+				  .watch = { .fd = -1, .fn = on_inotify }, .retry = { .fn = on_retry } };
+	if (kind_count > FILE_KINDS_MAX)
+		log_die("store", "%u kinds", kind_count);
+	for (unsigned i = 0; i < FILE_KINDS_MAX; i++)
+		f->plural[i] = -1;
+	file_write_init(f);
+	s->driver_state = f;
+	if (!str_copy(f->path, sizeof f->path, where))
+		rc = err_set(e, ENAMETOOLONG, "%s: path too long", where);
+	else
+		rc = open_all(f, false, e);
+	if (rc < 0) {
+		stop(s);
+		return rc;
+	}
+	scan(f);
+	return 0;
+}
+
+const struct store_driver store_file = { .name = "file", .start = start, .write = file_write, .stop = stop };

@@ -1,0 +1,121 @@
+#ifndef STORE_FILE_INT_H
+#define STORE_FILE_INT_H
+/* Shared by the files of the file driver; file.c has the picture. */
+#include <sys/stat.h>
+#include <sys/types.h>
+#include "store/store.h"
+
+enum { FILE_KINDS_MAX = 16, FILE_OWN_WRITES = 64 };
+
+/* One object that one user's file gives. */
+struct file_ref {
+	struct file_ref *next;		/* of the same object in other files, by file name */
+	struct file_ref *file_next;	/* of the same file */
+	struct file_object *object;
+	struct user_file *file;
+	struct row *half;		/* kinds that are merged: what the user gives, while it is shown */
+	uint32_t mark;			/* == file->mark: named by the file as it is now */
+	bool shown;			/* the model's row is this one's */
+	bool bad;			/* as the file is now it cannot be read: what is shown is its last good state */
+	bool tried;			/* was read again in order to be shown */
+};
+
+/* An object that at least one user's file gives, or gave a moment ago. */
+struct file_object {
+	struct file_object *hash_next, *unsettled_next;
+	const struct kind *kind;
+	struct file_ref *refs;		/* the first one counts */
+	bool unsettled;
+	char key[];
+};
+
+struct user_file {
+	struct file_ref *refs;
+	uint64_t hash;			/* of the text that was read last */
+	int failed;			/* -errno of the last attempt to read it, logged */
+	uint32_t mark;
+	bool read;			/* hash is valid */
+	char name[];
+};
+
+enum file_watch_what { WATCH_USER, WATCH_OWN, WATCH_PLURAL, WATCH_NAMESPACE };
+struct file_watch {
+	int wd;
+	enum file_watch_what what;
+	const struct kind *kind;
+	char namespace[OBJECT_NAMESPACE_MAX];
+};
+
+/* A file that we wrote: its event tells nothing new, once. */
+struct own_write {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec mtime;
+};
+
+struct file_store {
+	struct store *s;
+	char path[256];			/* DIR */
+	int dir, own, lock;		/* DIR, DIR/.manx, DIR/.manx/lock */
+	int plural[FILE_KINDS_MAX];	/* DIR/.manx/<plural>, -1 for kinds that agents never write */
+	struct stat identity;		/* of DIR when it was opened last */
+	int inotify;
+	struct watch watch;
+	struct file_watch *watches;
+	unsigned watch_count;
+	struct timer retry;		/* while DIR is away */
+	bool away_said;
+	struct str text;		/* of the file that is being read */
+
+	/* file_user.c */
+	struct user_file **files;	/* by name */
+	unsigned file_count;
+	struct file_object **buckets;
+	unsigned bucket_count, object_count;
+	struct file_object *unsettled;
+
+	/* file_write.c */
+	struct store_write *queue, **queue_tail;
+	struct deferred drain;
+	struct timer lock_retry;
+	uint64_t lock_since_ms;		/* when we began to try, 0: not trying */
+	bool lock_said;
+	unsigned lock_tries;
+	uint32_t jitter;
+	uint64_t seen;			/* the highest version that was ever seen here */
+	struct own_write own_writes[FILE_OWN_WRITES];
+	unsigned own_next;
+};
+
+/* file.c */
+int file_watch_namespace(struct file_store *f, const struct kind *k, const char *namespace);
+/* Calls each() with the names in a folder, sorted.  0 or -errno. */
+int file_list(const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+
+/* file_user.c: files at the top of DIR. */
+void file_user_scan(struct file_store *f);		/* all of them */
+void file_user_look(struct file_store *f, const char *name);	/* this one may have changed or gone */
+void file_user_free(struct file_store *f);
+/* The object if a user's file shows it; NULL otherwise. */
+const struct file_ref *file_user_shows(const struct file_store *f, const struct kind *k, const char *key);
+
+/* file_agent.c: DIR/.manx. */
+void file_agent_scan(struct file_store *f);
+void file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace);
+/* Rows of the model whose file has gone. */
+void file_agent_sweep(struct file_store *f, const struct kind *k);
+/* Brings the model in line with one file; *version: what is there, 0 when nothing that could be trusted is. */
+int file_agent_load(struct file_store *f, const struct object_ref *ref, uint64_t *version);
+/* "<name>.json" or "<namespace>/<name>.json", below f->plural[]. */
+bool file_agent_path(char *out, size_t size, const struct object_ref *ref);
+int file_agent_folder(const struct file_store *f, const struct kind *k);
+
+/* file_write.c */
+void file_write(struct store *s, struct store_write *w);
+void file_write_fail(struct file_store *f, int rc);	/* all that wait */
+void file_write_stop(struct file_store *f);
+void file_write_init(struct file_store *f);
+bool file_wrote(struct file_store *f, const struct stat *st);	/* it was us, and this is the first time that it is asked */
+
+#endif

@@ -1,0 +1,410 @@
+/* Namespace, Pod and Node as the Kubernetes API has them. */
+#include "store/kind_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/util.h"
+
+/* --- Namespace --- */
+
+int namespace_decode(struct json_ctx *c, json_value object, struct row *row)
+{
+	(void)c;
+	(void)object;
+	(void)row;
+	return 0;
+}
+
+static uint64_t meta_digest(const struct meta *m)
+{
+	uint64_t h = digest_labels(m->deleting, m->labels, m->label_count);
+
+	return digest_labels(h, m->annotations, m->annotation_count);
+}
+
+uint64_t namespace_digest(const struct row *row)
+{
+	return meta_digest(&container_of(row, struct namespace, row)->meta);
+}
+
+/* --- Pod --- */
+
+static int read_phase(struct json_ctx *c, json_value v, void *field)
+{
+	static const char *const words[] = { "Pending", "Running", "Succeeded", "Failed", "Unknown", NULL };
+	int n = read_word(c, v, words);
+
+	if (n < 0)
+		return -EINVAL;
+	*(enum pod_phase *)field = (enum pod_phase)n;
+	return 0;
+}
+
+/* The first address of each family counts. */
+static void ip_put(struct addr ips[FAMILIES], const struct addr *a)
+{
+	struct addr *to = &ips[family_index(a->family)];
+
+	if (!to->family)
+		*to = *a;
+}
+
+static int read_ip(struct json_ctx *c, json_value v, void *field)
+{
+	struct addr a;
+
+	if (json_is(c->j, v, ""))
+		return 0;
+	if (json_read_addr(c, v, &a) < 0)
+		return -EINVAL;
+	ip_put(field, &a);
+	return 0;
+}
+
+static const struct json_field pod_ip_fields[] = { { "ip", 0, read_ip, false } };
+
+static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
+{
+	const struct json *j = c->j;
+	unsigned n = 0;
+
+	if (json_type(j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	for (json_value el = json_first(j, v); el >= 0; el = json_next(j, v, el)) {
+		size_t path = kind_path_push(c, "[%u]", n++);
+		int rc = json_fields(c, el, pod_ip_fields, ARRAY_SIZE(pod_ip_fields), field);
+
+		if (rc < 0)
+			return rc;
+		kind_path_pop(c, path);
+	}
+	return 0;
+}
+
+static const struct json_field pod_spec_fields[] = {
+	{ "nodeName", offsetof(struct pod, node), json_read_string, false },
+	{ "serviceAccountName", offsetof(struct pod, service_account), json_read_string, false },
+	{ "hostNetwork", offsetof(struct pod, host_network), json_read_bool, false },
+};
+struct pod_status { enum pod_phase phase; struct addr ip[FAMILIES], ips[FAMILIES]; };
+static const struct json_field pod_status_fields[] = {
+	{ "phase", offsetof(struct pod_status, phase), read_phase, false },
+	{ "podIP", offsetof(struct pod_status, ip), read_ip, false },
+	{ "podIPs", offsetof(struct pod_status, ips), read_pod_ips, false },
+};
+
+static int read_pod_spec(struct json_ctx *c, json_value v, void *field)
+{
+	return json_fields(c, v, pod_spec_fields, ARRAY_SIZE(pod_spec_fields), field);
+}
+
+static int read_pod_status(struct json_ctx *c, json_value v, void *field)
+{
+	struct pod *p = field;
+	struct pod_status s = { 0 };
+	bool several;
+
+	if (json_fields(c, v, pod_status_fields, ARRAY_SIZE(pod_status_fields), &s) < 0)
+		return -EINVAL;
+	several = s.ips[FAMILY_V4].family || s.ips[FAMILY_V6].family;
+	p->phase = s.phase;
+	memcpy(p->ips, several ? s.ips : s.ip, sizeof p->ips);
+	return 0;
+}
+
+static const struct json_field pod_fields[] = {
+	{ "spec", 0, read_pod_spec, false },
+	{ "status", 0, read_pod_status, false },
+};
+
+/* "10.42.1.2/32,fd00::2/128", which CNI plugins leave before the kubelet has written the status. */
+static void ips_of_annotation(struct pod *p, const char *key)
+{
+	const char *list = label_find(p->meta.annotations, p->meta.annotation_count, key);
+
+	while (list && *list) {
+		size_t len = strcspn(list, ",");
+		char text[64];
+		struct prefix one;
+
+		if (len < sizeof text) {
+			memcpy(text, list, len);
+			text[len] = '\0';
+			if (prefix_parse(&one, text, NULL) == 0)
+				ip_put(p->ips, &one.addr);
+		}
+		list += len + (list[len] == ',');
+	}
+}
+
+int pod_decode(struct json_ctx *c, json_value object, struct row *row)
+{
+	struct pod *p = container_of(row, struct pod, row);
+
+	if (json_fields(c, object, pod_fields, ARRAY_SIZE(pod_fields), p) < 0)
+		return -EINVAL;
+	if (!p->node)
+		p->node = "";
+	if (!p->service_account || !*p->service_account)
+		p->service_account = "default";
+	if (!p->ips[FAMILY_V4].family && !p->ips[FAMILY_V6].family) {
+		ips_of_annotation(p, "cni.projectcalico.org/podIPs");
+		ips_of_annotation(p, "cni.projectcalico.org/podIP");
+	}
+	return 0;
+}
+
+uint64_t pod_digest(const struct row *row)
+{
+	const struct pod *p = container_of(row, struct pod, row);
+	uint64_t h = meta_digest(&p->meta);
+
+	h = digest_text(digest_text(h, p->node), p->service_account);
+	h = digest_text(h, p->meta.uid);
+	h = digest_number(digest_number(h, p->phase), p->host_network);
+	return digest_bytes(h, p->ips, sizeof p->ips);
+}
+
+/* --- Node --- */
+
+#define NODE_KEY "projectcalico.org/"
+/* Calico's annotations: addresses with and without prefix length, MACs. */
+enum annotation_type { ANNOTATION_PREFIX, ANNOTATION_ADDR, ANNOTATION_MAC };
+static const struct {
+	const char *key;
+	enum annotation_type type;
+	size_t offset;
+	int family;
+} node_keys[] = {
+	{ NODE_KEY "IPv4Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V4]), FAMILY_V4 },
+	{ NODE_KEY "IPv6Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V6]), FAMILY_V6 },
+	{ NODE_KEY "IPv4IPIPTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, ipip), FAMILY_V4 },
+	{ NODE_KEY "IPv4VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V4]), FAMILY_V4 },
+	{ NODE_KEY "IPv6VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V6]), FAMILY_V6 },
+	{ NODE_KEY "VXLANTunnelMACAddr", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V4]), FAMILY_V4 },
+	{ NODE_KEY "VXLANTunnelMACAddrV6", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V6]), FAMILY_V6 },
+};
+
+static bool mac_parse(uint8_t mac[6], const char *text)
+{
+	if (strlen(text) != 17)
+		return false;
+	for (int i = 0; i < 6; i++) {
+		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+		const char *high = memchr(digits, text[3 * i], 32), *low = memchr(digits, text[3 * i + 1], 32);
+
+		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
+			return false;
+		mac[i] = (uint8_t)((high - digits) % 16 << 4 | (low - digits) % 16);
+	}
+	return true;
+}
+
+/* One annotation to its field; false with *e. */
+static bool annotation_parse(struct node *n, unsigned key, const char *text, struct err *e)
+{
+	void *field = (char *)n + node_keys[key].offset;
+	struct prefix p = { 0 };
+
+	if (node_keys[key].type == ANNOTATION_MAC) {
+		if (!mac_parse(field, text))
+			err_set(e, EINVAL, "%s: not a MAC address", text);
+		return !e->code;
+	}
+	if (prefix_parse(&p, text, e) < 0)
+		return false;
+	if (family_index(p.addr.family) != node_keys[key].family)
+		err_set(e, EINVAL, "%s: of the other family", text);
+	else if (node_keys[key].type == ANNOTATION_PREFIX)
+		*(struct prefix *)field = p;
+	else
+		*(struct addr *)field = p.addr;
+	return !e->code;
+}
+
+static int node_annotations_read(struct json_ctx *c, json_value object, struct node *n)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(node_keys); i++) {
+		const char *text = label_find(n->meta.annotations, n->meta.annotation_count, node_keys[i].key);
+		struct err e = { 0 };
+		json_value annotations;
+
+		if (!text || !*text || annotation_parse(n, i, text, &e))
+			continue;
+		annotations = json_path(c->j, object, "metadata.annotations");
+		kind_path_push(c, "metadata.annotations");
+		return json_refuse(c, json_get(c->j, annotations, node_keys[i].key), "%s: %s", node_keys[i].key, e.text);
+	}
+	return 0;
+}
+
+struct node_address_text { bool internal; const char *address; };
+
+static int read_address_type(struct json_ctx *c, json_value v, void *field)
+{
+	*(bool *)field = json_is(c->j, v, "InternalIP");
+	return 0;
+}
+
+static const struct json_field node_address_fields[] = {
+	{ "type", offsetof(struct node_address_text, internal), read_address_type, false },
+	{ "address", offsetof(struct node_address_text, address), json_read_string, false },
+};
+
+/* An InternalIP stands in for the annotation; a host name is no address and is passed over. */
+static int read_address(struct json_ctx *c, json_value v, void *item)
+{
+	struct node_address_text t = { 0 };
+	struct prefix *address = item;
+	struct addr a;
+
+	if (json_fields(c, v, node_address_fields, ARRAY_SIZE(node_address_fields), &t) < 0)
+		return -EINVAL;
+	if (t.internal && t.address && addr_parse(&a, t.address, NULL) == 0)
+		*address = prefix_host(&a);
+	return 0;
+}
+
+static int read_addresses(struct json_ctx *c, json_value v, void *field)
+{
+	struct node *n = field;
+	struct arena scratch = { 0 };
+	struct json_ctx in = *c;
+	void *items;
+	unsigned count;
+	int rc;
+
+	in.mem = &scratch;
+	rc = json_array(&in, v, sizeof(struct prefix), read_address, &items, &count);
+	for (unsigned i = 0; rc == 0 && i < count; i++) {
+		const struct prefix *p = (struct prefix *)items + i;
+		struct prefix *to = &n->address[family_index(p->addr.family)];
+
+		if (p->addr.family && !to->addr.family)
+			*to = *p;
+	}
+	arena_free(&scratch);
+	return rc;
+}
+
+static const struct json_field node_status_fields[] = { { "addresses", 0, read_addresses, false } };
+
+static int read_node_status(struct json_ctx *c, json_value v, void *field)
+{
+	return json_fields(c, v, node_status_fields, ARRAY_SIZE(node_status_fields), field);
+}
+
+static const struct json_field node_fields[] = { { "status", 0, read_node_status, false } };
+
+void node_vxlan_mac(uint8_t mac[6], const char *name, int family)
+{
+	char text[OBJECT_NAME_MAX + 3];
+	uint8_t digest[20];
+
+	snprintf(text, sizeof text, "%.253s%s", name, family == FAMILY_V6 ? "-v6" : "");
+	sha1(digest, text, strlen(text));
+	mac[0] = 0x66;
+	memcpy(mac + 1, digest, 5);
+}
+
+int node_decode(struct json_ctx *c, json_value object, struct row *row)
+{
+	struct node *n = container_of(row, struct node, row);
+
+	for (int f = 0; f < FAMILIES; f++)
+		node_vxlan_mac(n->vxlan_mac[f], n->meta.name, f);
+	if (node_annotations_read(c, object, n) < 0)
+		return -EINVAL;
+	return json_fields(c, object, node_fields, ARRAY_SIZE(node_fields), n);
+}
+
+uint64_t node_digest(const struct row *row)
+{
+	const struct node *n = container_of(row, struct node, row);
+	uint64_t h = digest_labels(n->meta.deleting, n->meta.labels, n->meta.label_count);
+
+	h = digest_bytes(h, n->address, sizeof n->address);
+	h = digest_bytes(h, n->vxlan, sizeof n->vxlan);
+	h = digest_bytes(h, &n->ipip, sizeof n->ipip);
+	return digest_bytes(h, n->vxlan_mac, sizeof n->vxlan_mac);
+}
+
+void node_encode(struct json_out *o, const struct row *row)
+{
+	const struct node *n = container_of(row, struct node, row);
+
+	json_open(o, "status", '{');
+	json_open(o, "addresses", '[');
+	for (int f = 0; f < FAMILIES; f++) {
+		if (!n->address[f].addr.family)
+			continue;
+		json_open(o, NULL, '{');
+		json_put_string(o, "type", "InternalIP");
+		json_put_string(o, "address", addr_text(&n->address[f].addr).s);
+		json_close(o, '}');
+	}
+	json_close(o, ']');
+	json_close(o, '}');
+}
+
+void node_merge(struct row *agent, const struct row *user)
+{
+	struct node *to = container_of(agent, struct node, row);
+	const struct node *from = container_of(user, struct node, row);
+	struct label *labels = arena_alloc(&agent->mem, from->meta.label_count * sizeof *labels);
+
+	for (unsigned i = 0; i < from->meta.label_count; i++) {
+		labels[i].key = arena_str(&agent->mem, from->meta.labels[i].key);
+		labels[i].value = arena_str(&agent->mem, from->meta.labels[i].value);
+	}
+	to->meta.labels = labels;
+	to->meta.label_count = from->meta.label_count;
+}
+
+/* What annotation i says of n; "" when there is nothing to say. */
+static void annotation_text(char out[64], const struct node *n, unsigned i)
+{
+	const void *field = (const char *)n + node_keys[i].offset;
+	const uint8_t *m = field;
+
+	if (node_keys[i].type == ANNOTATION_PREFIX)
+		str_copy(out, 64, prefix_text(field).s);
+	else if (node_keys[i].type == ANNOTATION_ADDR)
+		str_copy(out, 64, addr_text(field).s);
+	else if (n->vxlan[node_keys[i].family].family)	/* no device, no MAC */
+		snprintf(out, 64, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	else
+		*out = '\0';
+}
+
+static bool is_node_key(const char *key)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(node_keys); i++) {
+		if (strcmp(key, node_keys[i].key) == 0)
+			return true;
+	}
+	return false;
+}
+
+void node_annotations(struct arena *mem, struct node *n)
+{
+	struct label *all = arena_alloc(mem, (n->meta.annotation_count + ARRAY_SIZE(node_keys)) * sizeof *all);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < n->meta.annotation_count; i++) {
+		if (!is_node_key(n->meta.annotations[i].key))
+			all[count++] = n->meta.annotations[i];
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(node_keys); i++) {
+		char text[64];
+
+		annotation_text(text, n, i);
+		if (*text)
+			all[count++] = (struct label){ node_keys[i].key, arena_str(mem, text) };
+	}
+	n->meta.annotations = all;
+	n->meta.annotation_count = count;
+}

@@ -1,0 +1,342 @@
+/*
+ * metadata, and what all decoders share.
+ *
+ * In the group crd.projectcalico.org/v1 the labels and annotations that a
+ * person gave may be in a JSON text in the annotation
+ * projectcalico.org/metadata; they are laid over the object's own.
+ */
+#include "store/kind_int.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/util.h"
+
+static const char wrapped_key[] = "projectcalico.org/metadata";
+/* What kubectl leaves behind: the whole object once more. */
+static const char last_applied_key[] = "kubectl.kubernetes.io/last-applied-configuration";
+
+size_t kind_path_push(struct json_ctx *c, const char *fmt, ...)
+{
+	size_t len = strlen(c->path);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->path + len, sizeof c->path - len, fmt, ap);
+	va_end(ap);
+	return len;
+}
+
+void kind_path_pop(struct json_ctx *c, size_t len)
+{
+	c->path[len] = '\0';
+}
+
+/* --- readers --- */
+
+int read_value(struct json_ctx *c, json_value v, void *field)
+{
+	(void)c;
+	*(json_value *)field = v;
+	return 0;
+}
+
+int read_loose_bool(struct json_ctx *c, json_value v, void *field)
+{
+	bool *to = field;
+
+	if (json_type(c->j, v) != JSON_STRING)
+		return json_read_bool(c, v, field);
+	*to = json_is(c->j, v, "true");
+	if (*to || json_is(c->j, v, "false") || json_is(c->j, v, ""))
+		return 0;
+	return json_refuse(c, v, "want true or false");
+}
+
+int read_word(struct json_ctx *c, json_value v, const char *const *words)
+{
+	char all[128] = "";
+	size_t len = 0;
+
+	if (json_is(c->j, v, ""))
+		return 0;
+	for (int i = 0; words[i]; i++) {
+		if (json_is(c->j, v, words[i]))
+			return i;
+		if (len < sizeof all)
+			len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
+	}
+	json_refuse(c, v, "want one of %s", all);
+	return -1;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
+}
+
+int read_string_map(struct json_ctx *c, json_value v, void *field)
+{
+	struct string_map *map = field;
+	const struct json *j = c->j;
+	struct label *to;
+
+	if (json_type(j, v) != JSON_OBJECT)
+		return json_refuse(c, v, "want an object");
+	map->count = json_length(j, v);
+	map->entry = to = arena_alloc(c->mem, map->count * sizeof *to);
+	for (json_value name = json_first(j, v); name >= 0; name = json_next(j, v, name), to++) {
+		json_value value = json_member(j, name);
+
+		to->key = json_string(j, name, c->mem);
+		to->value = json_type(j, value) == JSON_NULL ? "" : json_string(j, value, c->mem);
+		if (!to->value)
+			return json_refuse(c, value, "%s: want a string", to->key);
+	}
+	qsort(map->entry, map->count, sizeof *to, by_key);
+	for (unsigned i = 1; i < map->count; i++) {
+		if (strcmp(map->entry[i].key, map->entry[i - 1].key) == 0)
+			return json_refuse(c, v, "%s: given twice", map->entry[i].key);
+	}
+	return 0;
+}
+
+struct string_map string_map_overlay(struct arena *mem, struct string_map under, struct string_map over)
+{
+	struct string_map all = { .entry = arena_alloc(mem, (under.count + over.count) * sizeof *all.entry) };
+	unsigned u = 0, o = 0;
+
+	while (u < under.count || o < over.count) {
+		int c = u == under.count ? 1 : o == over.count ? -1 : by_key(&under.entry[u], &over.entry[o]);
+
+		all.entry[all.count++] = c < 0 ? under.entry[u] : over.entry[o];
+		u += c <= 0;
+		o += c >= 0;
+	}
+	return all;
+}
+
+/* --- metadata --- */
+
+struct meta_text {
+	const char *name, *namespace, *uid, *version, *deletion;
+	struct string_map labels, annotations;
+};
+
+#define FIELD(name, member, read) { name, offsetof(struct meta_text, member), read, false }
+#define NEED(name, member, read) { name, offsetof(struct meta_text, member), read, true }
+static const struct json_field meta_fields[] = {
+	NEED("name", name, json_read_string),
+	FIELD("namespace", namespace, json_read_string),
+	FIELD("uid", uid, json_read_string),
+	FIELD("resourceVersion", version, json_read_string),
+	FIELD("deletionTimestamp", deletion, json_read_string),
+	FIELD("labels", labels, read_string_map),
+	FIELD("annotations", annotations, read_string_map),
+};
+static const struct json_field wrapped_fields[] = {
+	FIELD("labels", labels, read_string_map),
+	FIELD("annotations", annotations, read_string_map),
+};
+
+static int read_meta(struct json_ctx *c, json_value v, void *field)
+{
+	return json_fields(c, v, meta_fields, ARRAY_SIZE(meta_fields), field);
+}
+
+static const struct json_field object_fields[] = { { "metadata", 0, read_meta, true } };
+
+static const struct label *map_find(const struct string_map *map, const char *key)
+{
+	struct label want = { .key = key };
+
+	return map->count ? bsearch(&want, map->entry, map->count, sizeof want, by_key) : NULL;
+}
+
+/* Lays the labels and annotations of the wrapped metadata over t's. */
+static int unwrap(struct json_ctx *c, json_value object, struct meta_text *t)
+{
+	const struct label *wrapped = map_find(&t->annotations, wrapped_key);
+	struct meta_text inner = { 0 };
+	struct err e = { 0 };
+	struct json j;
+	int rc;
+
+	if (!wrapped)
+		return 0;
+	rc = json_parse(&j, wrapped->value, strlen(wrapped->value), &e);
+	if (rc == 0) {
+		struct json_ctx in = { .j = &j, .mem = c->mem, .e = &e };
+
+		rc = json_fields(&in, 0, wrapped_fields, ARRAY_SIZE(wrapped_fields), &inner);
+		json_free(&j);
+	}
+	if (rc < 0) {
+		kind_path_push(c, "metadata.annotations");
+		return json_refuse(c, json_path(c->j, object, "metadata.annotations"), "%s: %s", wrapped_key, e.text);
+	}
+	t->labels = string_map_overlay(c->mem, t->labels, inner.labels);
+	t->annotations = string_map_overlay(c->mem, t->annotations, inner.annotations);
+	return 0;
+}
+
+static int refuse_meta(struct json_ctx *c, json_value object, const char *member, const char *text, const char *want)
+{
+	json_value meta = json_get(c->j, object, "metadata"), v = json_get(c->j, meta, member);
+
+	kind_path_push(c, "metadata.%s", member);
+	return json_refuse(c, v < 0 ? meta : v, "%s: %s", text, want);
+}
+
+/* The API server's defaults, and names that are names. */
+static int complete(struct json_ctx *c, json_value object, const struct kind *k, struct meta_text *t)
+{
+	if (!k->namespaced)
+		t->namespace = "";
+	else if (!t->namespace || !*t->namespace)
+		t->namespace = "default";
+	if (k->namespaced && !kind_name_ok(k, t->namespace, "x"))
+		return refuse_meta(c, object, "namespace", t->namespace, "not a namespace's name");
+	if (!kind_name_ok(k, t->namespace, t->name))
+		return refuse_meta(c, object, "name", t->name, "want lower case letters, digits, '-' and '.'");
+	if (strcmp(k->kind, "Namespace") == 0) {
+		struct label own = { "kubernetes.io/metadata.name", t->name };
+
+		t->labels = string_map_overlay(c->mem, t->labels, (struct string_map){ &own, 1 });
+	}
+	return strcmp(k->api_versions[0], "crd.projectcalico.org/v1") == 0 ? unwrap(c, object, t) : 0;
+}
+
+/* Keeps only the annotations that this kind has a use for. */
+static void filter(const struct kind *k, struct string_map *map)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < map->count; i++) {
+		const char *key = map->entry[i].key;
+
+		if (strcmp(key, wrapped_key) == 0 || strcmp(key, last_applied_key) == 0 ||
+		    (k->annotations && !str_prefix(key, k->annotations)))
+			continue;
+		map->entry[kept++] = map->entry[i];
+	}
+	map->count = kept;
+}
+
+static size_t map_size(const struct string_map *map)
+{
+	size_t size = map->count * sizeof *map->entry;
+
+	for (unsigned i = 0; i < map->count; i++)
+		size += strlen(map->entry[i].key) + strlen(map->entry[i].value) + 2;
+	return size;
+}
+
+/* Copies text to *at and moves on. */
+static const char *pack(char **at, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *to = memcpy(*at, text, size);
+
+	*at += size;
+	return to;
+}
+
+static void pack_map(struct label *to, char **at, const struct string_map *map)
+{
+	for (unsigned i = 0; i < map->count; i++) {
+		to[i].key = pack(at, map->entry[i].key);
+		to[i].value = pack(at, map->entry[i].value);
+	}
+}
+
+/* All of t in one piece of mem: there may be tens of thousands of pods. */
+static void pack_meta(struct arena *mem, struct meta *m, const struct meta_text *t)
+{
+	const char *uid = t->uid ? t->uid : "";
+	size_t size = map_size(&t->labels) + map_size(&t->annotations) +
+		      strlen(t->name) + strlen(t->namespace) + strlen(uid) + 3;
+	struct label *labels = arena_alloc(mem, size), *annotations = labels + t->labels.count;
+	char *at = (char *)(annotations + t->annotations.count);
+
+	m->name = pack(&at, t->name);
+	m->namespace = pack(&at, t->namespace);
+	m->uid = pack(&at, uid);
+	pack_map(labels, &at, &t->labels);
+	pack_map(annotations, &at, &t->annotations);
+	m->labels = labels;
+	m->label_count = t->labels.count;
+	m->annotations = annotations;
+	m->annotation_count = t->annotations.count;
+	m->deleting = t->deletion != NULL;
+}
+
+int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m, struct arena *mem)
+{
+	struct meta_text t = { 0 };
+	struct arena scratch = { 0 };
+	struct json_ctx in = *c;
+	int rc;
+
+	in.mem = &scratch;
+	rc = json_fields(&in, object, object_fields, ARRAY_SIZE(object_fields), &t);
+	if (rc == 0)
+		rc = complete(&in, object, k, &t);
+	if (rc == 0 && t.version && *t.version && str_u64(t.version, UINT64_MAX, &m->version) < 0)
+		rc = refuse_meta(&in, object, "resourceVersion", t.version, "want a decimal number");
+	if (rc == 0) {
+		filter(k, &t.annotations);
+		pack_meta(mem, m, &t);
+	}
+	arena_free(&scratch);
+	return rc;
+}
+
+static void put_map(struct json_out *o, const char *name, const struct label *l, unsigned count)
+{
+	if (!count)
+		return;
+	json_open(o, name, '{');
+	for (unsigned i = 0; i < count; i++)
+		json_put_string(o, l[i].key, l[i].value);
+	json_close(o, '}');
+}
+
+void meta_encode_rest(struct json_out *o, const struct meta *m)
+{
+	if (m->uid && *m->uid)
+		json_put_string(o, "uid", m->uid);
+	put_map(o, "labels", m->labels, m->label_count);
+	put_map(o, "annotations", m->annotations, m->annotation_count);
+}
+
+/* --- digests --- */
+
+uint64_t digest_number(uint64_t h, uint64_t number)
+{
+	h = (h ^ number) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 29;
+}
+
+uint64_t digest_bytes(uint64_t h, const void *data, size_t len)
+{
+	return digest_number(digest_number(h, len), fnv64a(data, len));
+}
+
+uint64_t digest_text(uint64_t h, const char *text)
+{
+	return text ? digest_bytes(h, text, strlen(text)) : digest_number(h, UINT64_MAX);
+}
+
+uint64_t digest_labels(uint64_t h, const struct label *l, unsigned count)
+{
+	uint64_t sum = 0;	/* in whatever order they stand */
+
+	for (unsigned i = 0; i < count; i++)
+		sum += digest_text(digest_text(0, l[i].key), l[i].value);
+	return digest_number(digest_number(h, count), sum);
+}

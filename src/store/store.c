@@ -1,0 +1,139 @@
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+static const struct store_driver *const drivers[] = { &store_file };
+
+static const char *driver_name(enum datastore_driver d)
+{
+	switch (d) {
+	case DATASTORE_FILE:
+		return "file";
+	case DATASTORE_KUBERNETES:
+		return "kubernetes";
+	case DATASTORE_ETCD:
+		return "etcd";
+	}
+	return "";
+}
+
+static void write_free(struct store_write *w)
+{
+	row_free(w->row);
+	free(w);
+}
+
+static void on_deliver(struct deferred *d)
+{
+	struct store *s = container_of(d, struct store, deliver);
+	struct store_write *w = s->finished;
+
+	s->finished = NULL;
+	s->finished_tail = &s->finished;
+	while (w) {
+		struct store_write *next = w->next;
+
+		if (w->done)
+			w->done(w->ctx, w->rc);
+		write_free(w);
+		w = next;
+	}
+}
+
+int store_start(struct store *s, struct loop *l, struct model *m, const struct config *c, struct err *e)
+{
+	const char *name = driver_name(c->datastore.driver);
+
+	*s = (struct store){ .loop = l, .model = m, .config = c, .deliver.fn = on_deliver };
+	s->finished_tail = &s->finished;
+	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++) {
+		if (strcmp(drivers[i]->name, name) != 0)
+			continue;
+		s->driver = drivers[i];
+		return s->driver->start(s, c->datastore.where, e);
+	}
+	return err_set(e, EPROTONOSUPPORT, "datastore = %s: not in this version", name);
+}
+
+void store_stop(struct store *s)
+{
+	if (s->driver)
+		s->driver->stop(s);
+	if (s->loop)
+		deferred_del(s->loop, &s->deliver);
+	for (struct store_write *w = s->finished, *next; w; w = next) {
+		next = w->next;
+		write_free(w);
+	}
+	s->driver = NULL;
+	s->finished = NULL;
+	s->finished_tail = &s->finished;
+}
+
+const char *store_state_text(const struct store *s)
+{
+	switch (s->state) {
+	case STORE_CONNECTING:
+		return "connecting";
+	case STORE_SYNCED:
+		return "synced";
+	case STORE_AWAY:
+		return "away";
+	}
+	return "";
+}
+
+static struct store_write *write_new(const struct kind *k, const char *key, uint64_t expected, store_done *done,
+				     void *ctx)
+{
+	size_t size = strlen(key) + 1;
+	struct store_write *w = xcalloc(1, sizeof *w + size);
+
+	*w = (struct store_write){ .kind = k, .expected = expected, .done = done, .ctx = ctx };
+	w->key = memcpy(w + 1, key, size);
+	return w;
+}
+
+void store_put(struct store *s, const struct kind *k, struct row *row, uint64_t expected, store_done *done, void *ctx)
+{
+	struct store_write *w = write_new(k, row->key, expected, done, ctx);
+
+	row->digest = k->digest(row);
+	w->row = row;
+	s->driver->write(s, w);
+}
+
+void store_del(struct store *s, const struct kind *k, const char *key, uint64_t expected, store_done *done, void *ctx)
+{
+	s->driver->write(s, write_new(k, key, expected, done, ctx));
+}
+
+void store_written(struct store *s, struct store_write *w, int rc, uint64_t version)
+{
+	if (rc == 0 && w->row) {
+		kind_meta(w->kind, w->row)->version = version;
+		store_event_put(s, w->kind, w->row);
+		w->row = NULL;
+	} else if (rc == 0) {
+		store_event_del(s, w->kind, w->key);
+	}
+	w->rc = rc;
+	w->next = NULL;
+	*s->finished_tail = w;
+	s->finished_tail = &w->next;
+	loop_defer(s->loop, &s->deliver);
+}
+
+void store_event_put(struct store *s, const struct kind *k, struct row *row)
+{
+	table_put(kind_table(k, s->model), row);
+}
+
+void store_event_del(struct store *s, const struct kind *k, const char *key)
+{
+	table_del(kind_table(k, s->model), key);
+}

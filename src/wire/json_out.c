@@ -1,0 +1,102 @@
+#include "wire/json.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "wire/json_int.h"
+
+static void put_escape(struct str *to, unsigned char c)
+{
+	static const char from[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
+	const char *found = memchr(from, c, sizeof from - 1);
+
+	if (found)
+		str_printf(to, "\\%c", letter[found - from]);
+	else
+		str_printf(to, "\\u%04x", c);
+}
+
+static void put_quoted(struct str *to, const char *text)
+{
+	const char *plain = text, *at = text;
+
+	str_puts(to, "\"");
+	for (size_t left = strlen(text); left; ) {
+		unsigned n = utf8_length(at, left);
+		unsigned char c = (unsigned char)*at;
+
+		if (n && c >= 0x20 && c != '"' && c != '\\') {
+			at += n;
+			left -= n;
+			continue;
+		}
+		str_add(to, plain, (size_t)(at - plain));
+		if (n)
+			put_escape(to, c);
+		else
+			str_puts(to, "\xef\xbf\xbd");
+		plain = ++at;
+		left--;
+	}
+	str_add(to, plain, (size_t)(at - plain));
+	str_puts(to, "\"");
+}
+
+/* What comes before a value: the comma, the name. */
+static void put_head(struct json_out *o, const char *name)
+{
+	if (o->comma)
+		str_puts(o->to, ",");
+	o->comma = true;
+	if (!name)
+		return;
+	put_quoted(o->to, name);
+	str_puts(o->to, ":");
+}
+
+void json_open(struct json_out *o, const char *name, char bracket)
+{
+	put_head(o, name);
+	str_add(o->to, &bracket, 1);
+	o->comma = false;
+}
+
+void json_close(struct json_out *o, char bracket)
+{
+	str_add(o->to, &bracket, 1);
+	o->comma = true;
+}
+
+void json_put_string(struct json_out *o, const char *name, const char *value)
+{
+	if (!value) {
+		json_put_null(o, name);
+		return;
+	}
+	put_head(o, name);
+	put_quoted(o->to, value);
+}
+
+void json_put_int(struct json_out *o, const char *name, int64_t value)
+{
+	put_head(o, name);
+	str_printf(o->to, "%" PRId64, value);
+}
+
+void json_put_bool(struct json_out *o, const char *name, bool value)
+{
+	put_head(o, name);
+	str_puts(o->to, value ? "true" : "false");
+}
+
+void json_put_null(struct json_out *o, const char *name)
+{
+	put_head(o, name);
+	str_puts(o->to, "null");
+}
+
+void json_put_raw(struct json_out *o, const char *name, const char *json, size_t len)
+{
+	put_head(o, name);
+	str_add(o->to, json, len);
+}

@@ -1,0 +1,471 @@
+/* links: src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/config.c src/model/config_value.c */
+/*
+ * Address management against a datastore that delays, reorders, conflicts,
+ * lets others in between and is away at times.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "ipam/ipam.h"
+#include "ipam/ipam_int.h"
+
+static unsigned rng;
+static unsigned dice(unsigned sides)
+{
+	rng = rng * 1103515245 + 12345;
+	return (rng >> 16) % sides;
+}
+
+/* --- the datastore: versions by table row, writes in a queue that is taken from anywhere --- */
+
+static struct {
+	struct store *store;
+	struct store_write *queue[256];
+	unsigned queued, conflicts, strangers;	/* one in n; 0: never */
+	uint64_t version;
+	bool away;
+} fake;
+
+static int fake_start(struct store *s, const char *where, struct err *e)
+{
+	(void)where;
+	(void)e;
+	fake.store = s;
+	s->model->complete = true;
+	s->state = STORE_SYNCED;
+	return 0;
+}
+
+static void fake_write(struct store *s, struct store_write *w)
+{
+	(void)s;
+	assert_true(fake.queued < ARRAY_SIZE(fake.queue));
+	fake.queue[fake.queued++] = w;
+}
+
+static void fake_stop(struct store *s)
+{
+	(void)s;
+	while (fake.queued)
+		store_written(fake.store, fake.queue[--fake.queued], -ECANCELED, 0);
+}
+
+const struct store_driver store_file = { "file", fake_start, fake_write, fake_stop };
+
+/* Another node takes the very block that we are about to create. */
+static void stranger_claims(const struct store_write *w)
+{
+	const struct block *ours = container_of(w->row, struct block, row);
+	struct block *theirs = block_new(&ours->cidr, "stranger", 1);
+
+	theirs->meta.version = ++fake.version;
+	store_event_put(fake.store, w->kind, &theirs->row);
+}
+
+static uint64_t version_of(const struct store_write *w)
+{
+	struct row *row = table_find(kind_table(w->kind, fake.store->model), w->key);
+
+	return row ? kind_meta(w->kind, row)->version : 0;
+}
+
+static void fake_step(void)
+{
+	unsigned i = dice(fake.queued);
+	struct store_write *w = fake.queue[i];
+	int rc = 0;
+
+	fake.queue[i] = fake.queue[--fake.queued];
+	if (fake.strangers && w->row && !w->expected && strcmp(w->kind->kind, "IPAMBlock") == 0 && dice(fake.strangers) == 0)
+		stranger_claims(w);
+	if (fake.away)
+		rc = -EAGAIN;
+	else if (version_of(w) != w->expected || (fake.conflicts && dice(fake.conflicts) == 0))
+		rc = -ESTALE;
+	store_written(fake.store, w, rc, ++fake.version);
+}
+
+/* --- the bench: a loop, a model with pools, an ipam --- */
+
+static struct loop loop;
+static struct model model;
+static struct store store;
+static struct config config;
+static struct ipam *ipam;
+
+static void on_pass(void *ctx)
+{
+	(void)ctx;
+	ipam_run(ipam);
+	model_clean(&model);
+}
+
+static void put_pool(const char *name, const char *cidr, unsigned block_size)
+{
+	struct pool *p = row_new(sizeof *p);
+
+	p->row.key = arena_str(&p->row.mem, name);
+	p->meta = (struct meta){ .name = p->row.key, .namespace = "", .uid = "", .version = ++fake.version };
+	assert_int_equal(prefix_parse(&p->cidr, cidr, NULL), 0);
+	p->block_size = block_size;
+	p->encapsulation = ENCAP_NONE;
+	p->use_workload = p->use_tunnel = true;
+	p->node_selector = "all()";
+	p->namespace_selector = "";
+	p->row.digest = fake.version;
+	table_put(&model.pools, &p->row);
+}
+
+static int setup(void **state)
+{
+	struct err e = { 0 };
+	(void)state;
+
+	memset(&fake, 0, sizeof fake);
+	memset(&store, 0, sizeof store);
+	rng = 20261124;
+	fake.version = 100;
+	log_init(LOG_ERR);
+	assert_int_equal(config_init(&config, &e), 0);
+	snprintf(config.node_name, sizeof config.node_name, "edge1");
+	assert_int_equal(loop_open(&loop), 0);
+	model_init(&model, &config);
+	assert_int_equal(store_start(&store, &loop, &model, &config, &e), 0);
+	ipam = ipam_new(&loop, &model, &store);
+	loop.pass = on_pass;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	store_stop(&store);
+	ipam_free(ipam);
+	model_fini(&model);
+	loop_close(&loop);
+	return 0;
+}
+
+/* Turns until nothing is under way. */
+static void settle(void)
+{
+	for (int i = 0; i < 20000; i++) {
+		loop_turn(&loop, 0);
+		if (!fake.queued && !loop.deferred && !ipam->flights && !ipam->syncs)
+			return;
+		if (fake.queued)
+			fake_step();
+	}
+	fail_msg("never quiet");
+}
+
+/* --- pods --- */
+
+enum { PODS = 200 };
+static struct pod_request {
+	struct ipam_request request;
+	char handle[32];
+	bool asked, has, releasing;
+} pods[PODS];
+
+static void on_done(struct ipam_request *r)
+{
+	struct pod_request *p = container_of(r, struct pod_request, request);
+
+	assert_true(p->asked);
+	p->asked = false;
+	p->has = r->code == 0;
+}
+
+static void ask(unsigned n, bool v4, bool v6)
+{
+	struct pod_request *p = &pods[n];
+
+	snprintf(p->handle, sizeof p->handle, "k8s-pod-network.Pod%u", n);
+	p->request = (struct ipam_request){ .want = { v4, v6 }, .done = on_done,
+		.owner = { .handle = p->handle, .node = "edge1", .pod = "p", .namespace = "ns", .wall_ns = 1 } };
+	p->asked = true;
+	p->has = false;
+	ipam_assign(ipam, &p->request);
+}
+
+static void on_released(void *ctx)
+{
+	((struct pod_request *)ctx)->releasing = false;
+}
+
+static void give_back(unsigned n)
+{
+	pods[n].has = false;
+	pods[n].releasing = true;
+	ipam_release(ipam, pods[n].handle, NULL, on_released, &pods[n]);
+}
+
+static unsigned blocks_holding(const struct addr *a, const char *handle)
+{
+	const struct block *b;
+	unsigned n = 0;
+
+	table_each(&model.blocks, b) {
+		int o = block_ordinal(b, a);
+		const struct block_attribute *at = o >= 0 ? block_attribute(b, o) : NULL;
+
+		n += at && strcmp(at->handle, handle) == 0;
+	}
+	return n;
+}
+
+static unsigned allocated(void)
+{
+	const struct block *b;
+	unsigned n = 0, used, reserved;
+
+	table_each(&model.blocks, b) {
+		block_count(b, &used, &reserved);
+		n += used;
+	}
+	return n;
+}
+
+/* What pods have is what blocks say, no more and no less, and handles agree. */
+static void assert_agreement(void)
+{
+	unsigned have = 0, handles = 0;
+
+	for (unsigned n = 0; n < PODS; n++) {
+		if (!pods[n].has)
+			continue;
+		handles++;
+		for (int f = 0; f < FAMILIES; f++) {
+			const struct addr *a = &pods[n].request.ips[f];
+
+			if (!pods[n].request.want[f])
+				continue;
+			have++;
+			assert_int_equal(blocks_holding(a, pods[n].handle), 1);
+			for (unsigned m = 0; m < n; m++)
+				assert_false(pods[m].has && addr_equal(a, &pods[m].request.ips[f]));
+		}
+	}
+	assert_int_equal(allocated(), have);
+	assert_int_equal(model.handles.count, handles);
+}
+
+/* --- tests --- */
+
+static void the_first_pod_claims_a_block_in_two_phases(void **state)
+{
+	const struct affinity *a;
+	const struct block *b;
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask(0, true, false);
+	loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);
+	assert_string_equal(fake.queue[0]->kind->kind, "BlockAffinity");
+	fake_step();
+	loop_turn(&loop, 0);
+	a = (const void *)table_first(&model.affinities);
+	assert_int_equal(a->state, AFFINITY_PENDING);
+	assert_int_equal(fake.queued, 1);
+	assert_string_equal(fake.queue[0]->kind->kind, "IPAMBlock");
+	settle();
+	a = (const void *)table_first(&model.affinities);
+	b = (const void *)table_first(&model.blocks);
+	assert_int_equal(a->state, AFFINITY_CONFIRMED);
+	assert_true(prefix_equal(&a->cidr, &b->cidr));
+	assert_string_equal(a->type, "host");
+	assert_true(pods[0].has);
+	assert_agreement();
+}
+
+static void a_hundred_at_once_need_two_writes_a_block(void **state)
+{
+	uint64_t before;
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 25);
+	ask(0, true, false);
+	settle();
+	before = ((const struct block *)(const void *)table_first(&model.blocks))->meta.version;
+	for (unsigned n = 1; n < 101; n++)
+		ask(n, true, false);
+	loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);	/* one block, one write for all of them */
+	settle();
+	assert_true(((const struct block *)(const void *)table_first(&model.blocks))->meta.version > before);
+	for (unsigned n = 0; n < 101; n++)
+		assert_true(pods[n].has);
+	assert_agreement();
+	for (unsigned n = 0; n < 101; n++)
+		give_back(n);
+	settle();
+	assert_agreement();
+}
+
+static void a_full_pool_is_named_and_the_other_family_is_given_back(void **state)
+{
+	(void)state;
+
+	put_pool("small", "10.42.0.0/31", 31);
+	put_pool("v6", "fd00:42::/112", 122);
+	for (unsigned n = 0; n < 3; n++)
+		ask(n, true, true);
+	settle();
+	assert_true(pods[0].has + pods[1].has + pods[2].has == 2);
+	for (unsigned n = 0; n < 3; n++)
+		if (!pods[n].has) {
+			assert_int_equal(pods[n].request.code, 101);
+			assert_non_null(strstr(pods[n].request.err.text, "small (10.42.0.0/31)"));
+			assert_int_equal(pods[n].request.ips[FAMILY_V6].family, 0);
+		}
+	assert_agreement();
+	give_back(pods[0].has ? 0 : 1);
+	settle();
+	ask(3, true, true);
+	settle();
+	assert_true(pods[3].has);
+	assert_agreement();
+}
+
+static void without_a_pool_the_answer_is_immediate(void **state)
+{
+	(void)state;
+
+	ask(0, true, false);
+	settle();
+	assert_int_equal(pods[0].request.code, 101);
+	assert_int_equal(fake.queued, 0);
+}
+
+static void a_stranger_s_block_is_left_alone(void **state)
+{
+	const struct affinity *a;
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	fake.strangers = 1;
+	ask(0, true, false);
+	for (int i = 0; i < 8; i++) {		/* until one was lost to the stranger */
+		loop_turn(&loop, 0);
+		if (fake.queued)
+			fake_step();
+		if (model.blocks.count)
+			break;
+	}
+	fake.strangers = 0;
+	settle();
+	assert_true(pods[0].has);
+	assert_int_equal(model.blocks.count, 2);
+	table_each(&model.affinities, a)	/* our affinity for the lost one is gone */
+		assert_int_equal(a->state, AFFINITY_CONFIRMED);
+	assert_int_equal(model.affinities.count, 1);
+	assert_agreement();
+}
+
+static void a_claim_left_half_done_is_finished_at_start(void **state)
+{
+	struct affinity *a = row_new(sizeof *a);
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	assert_int_equal(prefix_parse(&a->cidr, "10.42.0.64/26", NULL), 0);
+	a->row.key = "edge1-10-42-0-64-26";
+	a->meta = (struct meta){ .name = a->row.key, .namespace = "", .uid = "", .version = ++fake.version };
+	a->node = "edge1";
+	a->type = "host";
+	a->state = AFFINITY_PENDING;
+	table_put(&model.affinities, &a->row);
+	settle();
+	assert_int_equal(((const struct affinity *)table_find(&model.affinities, "edge1-10-42-0-64-26"))->state,
+			 AFFINITY_CONFIRMED);
+	assert_non_null(table_find(&model.blocks, "10.42.0.64/26"));
+	ask(0, true, false);
+	settle();
+	assert_int_equal(model.blocks.count, 1);
+	assert_agreement();
+}
+
+static void while_the_datastore_is_away_the_code_is_102(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	fake.away = true;
+	ask(0, true, false);
+	settle();
+	assert_int_equal(pods[0].request.code, 102);
+	fake.away = false;
+	ask(0, true, false);
+	settle();
+	assert_true(pods[0].has);
+	assert_agreement();
+}
+
+static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 28);
+	put_pool("v6", "fd00:42::/112", 122);
+	fake.conflicts = 4;
+	fake.strangers = 6;
+	print_message("seed %u\n", rng);
+	for (int step = 0; step < 4000; step++) {
+		unsigned n = dice(120);
+
+		if (!pods[n].asked && !pods[n].releasing) {
+			if (pods[n].has)
+				give_back(n);
+			else
+				ask(n, true, dice(2));
+		}
+		for (unsigned k = dice(4); k; k--) {
+			loop_turn(&loop, 0);
+			if (fake.queued)
+				fake_step();
+		}
+		if (step % 500 == 499) {
+			settle();
+			assert_agreement();
+		}
+	}
+	settle();
+	for (unsigned n = 0; n < PODS; n++)
+		assert_false(pods[n].asked || pods[n].releasing);
+	assert_agreement();
+}
+
+static int fresh_pods(void **state)
+{
+	memset(pods, 0, sizeof pods);
+	return setup(state);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_pods, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_first_pod_claims_a_block_in_two_phases),
+		TEST(a_hundred_at_once_need_two_writes_a_block),
+		TEST(a_full_pool_is_named_and_the_other_family_is_given_back),
+		TEST(without_a_pool_the_answer_is_immediate),
+		TEST(a_stranger_s_block_is_left_alone),
+		TEST(a_claim_left_half_done_is_finished_at_start),
+		TEST(while_the_datastore_is_away_the_code_is_102),
+		TEST(random_load_over_a_hostile_datastore_loses_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
