@@ -2,7 +2,8 @@
 #                     builds build/<arch>/manx; V=1 shows the commands
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer
+# make check-all      and what takes longer; check-qemu: one part of it
+# make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
 # make size           what each directory and library weighs
@@ -11,8 +12,8 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all deps deps-build deps-run deps-test clean size link-test \
-        check check-all check-unit check-layers check-headers check-netns demo bench FORCE
+.PHONY: all deps deps-build deps-run deps-test deps-initramfs deps-guest clean size link-test \
+        check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
 Q := $(if $(V),,@)
@@ -55,10 +56,15 @@ RUN_DEPS   := python3 iproute2 iputils-ping nftables
 TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps \
               libcmocka-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
 
+INITRAMFS_DEPS := cpio kmod xz-utils
+GUEST_DEPS := $(INITRAMFS_DEPS) qemu-system-x86 qemu-system-arm
+
 deps: deps-build
 deps-build: ; @cross/deps.sh $(BUILD_DEPS)
 deps-run:   ; @cross/deps.sh $(RUN_DEPS)
 deps-test:  ; @cross/deps.sh $(TEST_DEPS)
+deps-guest: ; @cross/deps.sh $(GUEST_DEPS)
+deps-initramfs: ; @cross/deps.sh $(INITRAMFS_DEPS)
 
 # --- the program -------------------------------------------------------------
 # musl's headers and objects stand in for the compiler's own ones by hand, because
@@ -154,7 +160,7 @@ comma := ,
 
 # --- tests -----------------------------------------------------------------------
 check: all check-unit check-layers check-headers check-netns
-check-all: check link-test
+check-all: check link-test check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),check-unit check-layers check-headers) | deps-test
@@ -198,6 +204,33 @@ build/unit/links.mk: $(UNIT_SRCS) Makefile
 include build/unit/links.mk
 -include $(shell find build/unit/obj -name '*.d' 2>/dev/null)
 endif
+
+# --- a root of its own, and guests that boot it ---------------------------------------
+GUESTS    := x86_64 aarch64
+KERNEL    := build/kernels/$(ARCH)
+MODULES   := $(if $(filter $(ARCH),$(GUESTS)),--modules $(KERNEL)/modules)
+PARTS     := initramfs/build.sh initramfs/init initramfs/modules config/manx.conf $(OUT)/manx $(KERNEL).done
+
+initramfs: $(OUT)/initramfs.gz
+$(OUT)/initramfs.gz: $(PARTS)
+	$(call say,CPIO,$@)
+	$(Q)initramfs/build.sh $(ARCH) $@ $(MODULES)
+
+$(OUT)/guest.cpio: $(PARTS) tests/qemu/guest.sh
+	$(call say,CPIO,$@)
+	$(Q)initramfs/build.sh $(ARCH) $@ $(MODULES) --test tests/qemu/guest.sh
+
+$(KERNEL).done: initramfs/fetch.sh | deps-initramfs
+	$(call say,FETCH,$(KERNEL))
+	$(Q)initramfs/fetch.sh $(ARCH) $(KERNEL)
+	@touch $@
+
+check-qemu: $(GUESTS:%=guest-%) $(if $(filter check-all,$(MAKECMDGOALS)),check) | deps-test deps-guest
+	PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/qemu
+
+$(GUESTS:%=guest-%): guest-%:
+	@$(MAKE) --no-print-directory ARCH=$* build/$*/guest.cpio
+.PHONY: $(GUESTS:%=guest-%)
 
 # --- the rest ------------------------------------------------------------------------
 demo: all deps-run

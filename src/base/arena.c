@@ -28,27 +28,49 @@ static struct arena_chunk *chunk_new(struct arena_chunk *older, size_t size)
 	return c;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+/* size bytes at the next multiple of align. */
+static char *take(struct arena *a, size_t size, size_t align)
 {
-	char *p;
+	size_t at = a->chunk ? (a->chunk->used + align - 1) & ~(align - 1) : 0;
 
 	if (size > SIZE_MAX / 4)
 		log_die("memory", "no %zu bytes left", size);
-	size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	if (!a->chunk || a->chunk->size - a->chunk->used < size)
+	if (!a->chunk || at > a->chunk->size || a->chunk->size - at < size) {
 		a->chunk = chunk_new(a->chunk, size);
-	p = a->chunk->data + a->chunk->used;
-	a->chunk->used += size;
-	return memset(p, 0, size);
+		at = 0;
+	}
+	a->chunk->used = at + size;
+	return a->chunk->data + at;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	return memset(take(a, size, ALIGN), 0, size);
 }
 
 char *arena_strn(struct arena *a, const char *text, size_t len)
 {
-	char *copy = arena_alloc(a, len + 1);
+	char *copy = take(a, len + 1, 1);
 
 	if (len)
 		memcpy(copy, text, len);
+	copy[len] = '\0';
 	return copy;
+}
+
+void arena_reserve(struct arena *a, size_t size)
+{
+	if (!a->chunk || a->chunk->size - a->chunk->used < size)
+		a->chunk = chunk_new(a->chunk, size);
+}
+
+size_t arena_used(const struct arena *a)
+{
+	size_t used = 0;
+
+	for (const struct arena_chunk *c = a->chunk; c; c = c->older)
+		used += c->used;
+	return used;
 }
 
 char *arena_str(struct arena *a, const char *text)

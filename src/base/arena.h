@@ -2,8 +2,8 @@
 #define BASE_ARENA_H
 /*
  * Memory that is freed as one: a row and its strings, or the scratch of one
- * turn.  What arena_alloc() returns is zeroed and aligned for any type, and
- * lives until arena_free() (or arena_reset(), which keeps the first chunk).
+ * turn.  What arena_alloc() returns is zeroed and aligned for any type (texts
+ * are not), and lives until arena_free() (or arena_reset(), which keeps the first chunk).
  */
 #include <stddef.h>
 
@@ -14,6 +14,9 @@ struct arena {
 void *arena_alloc(struct arena *a, size_t size);
 char *arena_strn(struct arena *a, const char *text, size_t len);	/* terminated copy */
 char *arena_str(struct arena *a, const char *text);
+/* Room for size bytes in one piece; what all that was given so far takes. */
+void arena_reserve(struct arena *a, size_t size);
+size_t arena_used(const struct arena *a);
 void arena_reset(struct arena *a);
 void arena_free(struct arena *a);
 

@@ -92,8 +92,9 @@ int fs_replace(int dirfd, const char *path, const void *data, size_t len, mode_t
 	if (fd < 0)
 		return fd;
 	rc = write_all(fd, data, len);
-	if (rc == 0 && fchmod(fd, mode) < 0)
+	if (rc == 0 && mode != 0600 && fchmod(fd, mode) < 0)
 		rc = -errno;
+	close(keep_fd(&fd));	/* before the rename: who watches the folder then hears of it once */
 	if (rc == 0 && renameat(dirfd, temp, dirfd, path) < 0)
 		rc = -errno;
 	if (rc < 0)
@@ -141,20 +142,21 @@ static size_t trimmed(const char *text)
 
 int fs_sysctl(const char *path, const char *text)
 {
-	autostr struct str now = { 0 };
-	autoclose int fd = -1;
+	autoclose int fd = open(path, O_RDWR | O_CLOEXEC);
 	size_t len = trimmed(text);
-	int rc = fs_read(AT_FDCWD, path, 4096, &now);
+	char now[256];
+	ssize_t n;
 
-	if (rc < 0)
-		return rc;
-	if (trimmed(str_text(&now)) == len && strncmp(str_text(&now), text, len) == 0)
-		return 0;
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 && (errno == EROFS || errno == EACCES))
+		fd = open(path, O_RDONLY | O_CLOEXEC);	/* an equal value needs no writing */
+	if (fd < 0 || (n = read(fd, now, sizeof now - 1)) < 0)
 		return -errno;
-	rc = write_all(fd, text, strlen(text));
-	return rc < 0 ? rc : 1;
+	now[n] = '\0';
+	if (trimmed(now) == len && strncmp(now, text, len) == 0)
+		return 0;
+	if (pwrite(fd, text, len, 0) != (ssize_t)len)
+		return errno ? -errno : -EIO;
+	return 1;
 }
 
 int fs_trylock(int fd)

@@ -137,24 +137,24 @@ static int conn_fill(struct conn *c)
 	char chunk[16384];
 	uint8_t status;
 
-	while (c->header_len < FRAME_HEADER) {
-		ssize_t n = conn_read(c, c->header + c->header_len, FRAME_HEADER - c->header_len);
+	for (;;) {
+		ssize_t n = conn_read(c, chunk, sizeof chunk);
 
 		if (n <= 0)
 			return n < 0 && errno == EAGAIN ? 0 : -1;
-		c->header_len += n;
-		if (c->header_len == FRAME_HEADER && frame_read_header(c->header, &c->kind, &status, &c->length) < 0)
+		size_t head = FRAME_HEADER - c->header_len;
+
+		head = head < (size_t)n ? head : (size_t)n;
+		memcpy(c->header + c->header_len, chunk, head);
+		c->header_len += head;
+		if (c->header_len < FRAME_HEADER)
+			continue;
+		if (head && frame_read_header(c->header, &c->kind, &status, &c->length) < 0)
 			return -1;
+		str_add(&c->payload, chunk + head, n - head);
+		if (c->payload.len >= c->length)
+			return c->payload.len == c->length ? 1 : -1;
 	}
-	while (c->payload.len < c->length) {
-		size_t want = c->length - c->payload.len;
-		ssize_t n = conn_read(c, chunk, want < sizeof chunk ? want : sizeof chunk);
-
-		if (n <= 0)
-			return n < 0 && errno == EAGAIN ? 0 : -1;
-		str_add(&c->payload, chunk, n);
-	}
-	return 1;
 }
 
 static void on_conn(struct watch *w, uint32_t events)

@@ -93,7 +93,7 @@ void add_begin(struct cni_request *r)
 	r->adding = true;
 	if (!c->open)
 		return;			/* cni_open() comes back here */
-	if (r->pod_nl.fd < 0) {
+	if (r->pod_fd < 0) {
 		request_fail(r, CNI_NETNS, "the plugin passed no socket of the pod's namespace");
 		return;
 	}

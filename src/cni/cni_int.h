@@ -29,10 +29,10 @@ struct cni_request {
 	char *conf_text;
 	const char *command, *container, *netns, *ifname, *pod, *namespace, *uid;
 	const char *version, *network, *handle, *key;
-	struct nl pod_nl;		/* inside the pod's namespace */
-	int netns_fd;
+	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;
 	struct ipam_request ipam;
+	int dead_link;			/* of a DEL: what the reaper gets after the pass */
 	bool waiting_address, waiting_pass, waiting_release, adding;
 	struct addr ips[FAMILIES];
 	struct cni_request *next;
@@ -43,6 +43,7 @@ struct cni {
 	struct model *model;
 	struct ipam *ipam;
 	struct nl nl;			/* rtnetlink of the host */
+	struct nl pod_nl;		/* of whichever pod is being attached: buffers that stay */
 	struct reaper *reaper;
 	bool open;
 	struct cni_request *requests;

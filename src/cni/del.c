@@ -34,8 +34,7 @@ void del_begin(struct cni_request *r)
 		struct addr ips[FAMILIES];
 
 		memcpy(ips, ep->ips, sizeof ips);
-		if (ep->ifindex)
-			reaper_take(c->reaper, ep->ifindex);
+		r->dead_link = ep->ifindex;
 		table_del(&c->model->endpoints, r->key);
 		ipam_release(c->ipam, r->handle, ips, on_released, r);
 	} else {
@@ -46,5 +45,7 @@ void del_begin(struct cni_request *r)
 void del_after_pass(struct cni_request *r)
 {
 	r->waiting_pass = false;
+	if (r->dead_link)
+		reaper_take(r->cni->reaper, r->dead_link);	/* not before: its deletion holds up the route's */
 	del_finish(r);
 }

@@ -110,7 +110,7 @@ static int host_settings(struct cni_request *r, const struct endpoint *ep, struc
 /* The pod's end, in one batch on the socket that the plugin opened there. */
 static int pod_settings(struct cni_request *r, const struct endpoint *ep, int index, struct err *e)
 {
-	struct nl *nl = &r->pod_nl;
+	struct nl *nl = &r->cni->pod_nl;
 
 	rtnl_link_up(nl, index, NULL);
 	for (int f = 0; f < FAMILIES; f++) {
@@ -148,7 +148,7 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 {
 	struct rtnl_link l;
 
-	if (link_look(&r->pod_nl, r->ifname, &l)) {
+	if (link_look(&r->cni->pod_nl, r->ifname, &l)) {
 		*code = CNI_ENVIRONMENT;
 		err_set(e, EEXIST, "CNI_IFNAME %s: exists in the pod already and is not ours", r->ifname);
 		return false;
@@ -193,11 +193,11 @@ static bool link_is_there(struct cni_request *r, const struct endpoint *ep, stru
 {
 	struct rtnl_link pod;
 
-	return link_look(&r->cni->nl, ep->host_if, host) && link_look(&r->pod_nl, r->ifname, &pod) &&
+	return link_look(&r->cni->nl, ep->host_if, host) && link_look(&r->cni->pod_nl, r->ifname, &pod) &&
 	       host->peer == pod.index && pod.peer == host->index;
 }
 
-int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
+static int make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
 {
 	const bool again = table_find(&r->cni->model->endpoints, r->key);
 	struct rtnl_link host;
@@ -215,5 +215,19 @@ int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err 
 	return 0;
 undo:
 	reaper_take(r->cni->reaper, ep->ifindex);
+	return rc;
+}
+
+int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
+{
+	struct nl *pod = &r->cni->pod_nl;
+	int rc = nl_adopt(pod, r->pod_fd);
+
+	if (rc < 0) {
+		*code = CNI_NETNS;
+		return err_set(e, -rc, "the pod's rtnetlink socket: %s", strerror(-rc));
+	}
+	rc = make(r, ep, code, e);
+	pod->fd = -1;
 	return rc;
 }

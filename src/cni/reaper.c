@@ -7,14 +7,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { REAPER_GROUP = 0x6d616e78, REAPER_BATCH = 256 };
+enum { REAPER_GROUP = 0x6d616e78, REAPER_BATCH = 256, REAPER_GATHER_MS = 20 };
 
 struct reaper {
 	pthread_t thread;
@@ -25,10 +27,17 @@ struct reaper {
 static void *reap(void *arg)
 {
 	struct reaper *r = arg;
+	const struct timespec gather = { .tv_nsec = REAPER_GATHER_MS * 1000000 };
 	int dead[REAPER_BATCH];
+	struct pollfd p = { .fd = r->out, .events = POLLIN };
 	ssize_t n;
 
-	while ((n = read(r->out, dead, sizeof dead)) > 0 || (n < 0 && errno == EINTR)) {
+	for (;;) {
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			break;
+		nanosleep(&gather, NULL);	/* pods die in groups */
+		if ((n = read(r->out, dead, sizeof dead)) == 0)
+			break;
 		if (n < 0)
 			continue;
 		for (size_t i = 0; i < n / sizeof *dead; i++)

@@ -24,7 +24,7 @@ struct cni *cni_new(struct loop *l, struct model *m, struct ipam *ipam, struct e
 	struct cni *c = xcalloc(1, sizeof *c);
 	int rc;
 
-	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam };
+	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam, .pod_nl = { .fd = -1 } };
 	if ((rc = nl_open(&c->nl, NETLINK_ROUTE, NULL)) < 0) {
 		err_set(e, -rc, "cni: netlink socket: %s", strerror(-rc));
 		free(c);
@@ -38,6 +38,16 @@ struct cni *cni_new(struct loop *l, struct model *m, struct ipam *ipam, struct e
 	return c;
 }
 
+/* An open one would keep the pod's namespace alive. */
+static void close_pod(struct cni_request *r)
+{
+	if (r->pod_fd >= 0)
+		close(r->pod_fd);
+	if (r->netns_fd >= 0)
+		close(r->netns_fd);
+	r->pod_fd = r->netns_fd = -1;
+}
+
 static void request_free(struct cni_request *r)
 {
 	for (struct cni_request **at = &r->cni->requests; *at; at = &(*at)->next)
@@ -46,9 +56,7 @@ static void request_free(struct cni_request *r)
 			break;
 		}
 	timer_del(r->cni->loop, &r->deadline);
-	nl_close(&r->pod_nl);
-	if (r->netns_fd >= 0)
-		close(r->netns_fd);
+	close_pod(r);
 	json_free(&r->conf);
 	arena_free(&r->mem);
 	free(r->conf_text);
@@ -61,17 +69,14 @@ void cni_free(struct cni *c)
 	while (c->requests)
 		request_free(c->requests);
 	reaper_stop(c->reaper);
+	nl_close(&c->pod_nl);
 	nl_close(&c->nl);
 	free(c);
 }
 
-/* Both of the pod's descriptors are closed first: an open one would keep its namespace alive. */
 static void request_answer(struct cni_request *r, uint8_t status, const struct str *answer)
 {
-	nl_close(&r->pod_nl);
-	if (r->netns_fd >= 0)
-		close(r->netns_fd);
-	r->netns_fd = -1;
+	close_pod(r);
 	if (r->conn) {
 		struct conn *conn = r->conn;
 
@@ -232,7 +237,7 @@ static struct cni_request *request_new(struct cni *c)
 {
 	struct cni_request *r = xcalloc(1, sizeof *r);
 
-	*r = (struct cni_request){ .cni = c, .netns_fd = -1, .pod_nl = { .fd = -1 }, .deadline = { .fn = on_deadline },
+	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline },
 				   .next = c->requests };
 	c->requests = r;
 	return r;
@@ -260,7 +265,7 @@ void cni_handle(struct cni *c, struct conn *conn)
 		return;
 	}
 	if (conn->fds[0] >= 0) {
-		nl_adopt(&r->pod_nl, conn->fds[0]);
+		r->pod_fd = conn->fds[0];
 		r->netns_fd = conn->fds[1];
 		conn->fds[0] = conn->fds[1] = -1;
 	}

@@ -153,7 +153,6 @@ static int netns_open(const struct shim *s, const char *path)
 static void pod_sysctls(void)
 {
 	static const struct { const char *path, *value; } wanted[] = {
-		{ "/proc/sys/net/ipv6/conf/all/disable_ipv6", "0" },
 		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0" },
 		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
 		{ "/proc/sys/net/ipv4/ip_forward", "1" },

@@ -9,6 +9,9 @@
 #include "base/util.h"
 #include "store/kind.h"
 
+/* What an assignment adds to a copy: one attribute and its texts. */
+enum { BLOCK_GROWTH = 1024 };
+
 /* Room for one attribute an ordinal: a handle that holds two shares one. */
 static void arrays_alloc(struct block *b)
 {
@@ -134,8 +137,10 @@ struct block *block_copy(const struct block *from)
 {
 	struct block *b = row_new(sizeof *b);
 	struct arena *mem = &b->row.mem;
-	struct row row = b->row;
+	struct row row;
 
+	arena_reserve(mem, arena_used(&from->row.mem) + BLOCK_GROWTH);
+	row = b->row;
 	*b = *from;
 	b->row = row;
 	b->row.key = arena_str(mem, from->row.key);

@@ -100,6 +100,7 @@ static void sync_go(struct handle_sync *s)
 	struct handle *want = count_handle(s->ipam, s->id);
 	const struct handle *have = table_find(&s->ipam->model->handles, want->row.key);
 
+	s->started = true;
 	if (want->block_count && (!have || !handles_equal(want, have))) {
 		store_put(s->ipam->store, kind, &want->row, have ? have->meta.version : 0, on_written, s);
 		return;
@@ -111,6 +112,16 @@ static void sync_go(struct handle_sync *s)
 	row_free(&want->row);
 }
 
+void handles_start(struct ipam *ipam)
+{
+	for (struct handle_sync *s = ipam->syncs, *next; s; s = next) {
+		next = s->next;
+		if (!s->started)
+			sync_go(s);
+	}
+}
+
+/* A little later: whoever waits for an address comes first, and a handle that is gone by then costs nothing. */
 void handle_sync(struct ipam *ipam, const char *id)
 {
 	struct handle_sync *s;
@@ -123,5 +134,6 @@ void handle_sync(struct ipam *ipam, const char *id)
 	s = xcalloc(1, sizeof *s);
 	*s = (struct handle_sync){ .ipam = ipam, .id = xstrdup(id), .next = ipam->syncs };
 	ipam->syncs = s;
-	sync_go(s);
+	if (!ipam->sync_timer.on)
+		timer_set(ipam->loop, &ipam->sync_timer, IPAM_SYNC_MS);
 }

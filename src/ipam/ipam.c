@@ -15,13 +15,14 @@
 
 static void on_kick(struct deferred *d);
 static void on_retry(struct timer *t);
+static void on_sync(struct timer *t);
 
 struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 {
 	struct ipam *ipam = xcalloc(1, sizeof *ipam);
 
 	*ipam = (struct ipam){ .loop = l, .model = m, .store = s, .node = m->config->node_name,
-			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry } };
+			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync } };
 	for (int f = 0; f < FAMILIES; f++) {
 		ipam->asks_tail[f] = &ipam->asks[f];
 		ipam->claims[f] = (struct claim){ .ipam = ipam, .family = f };
@@ -35,6 +36,7 @@ void ipam_free(struct ipam *ipam)
 {
 	deferred_del(ipam->loop, &ipam->kick);
 	timer_del(ipam->loop, &ipam->retry);
+	timer_del(ipam->loop, &ipam->sync_timer);
 	for (struct release *r = ipam->releases, *next; r; r = next) {
 		next = r->next;
 		free(r->handle);
@@ -60,6 +62,11 @@ void ipam_kick(struct ipam *ipam)
 static void on_retry(struct timer *t)
 {
 	ipam_kick(container_of(t, struct ipam, retry));
+}
+
+static void on_sync(struct timer *t)
+{
+	handles_start(container_of(t, struct ipam, sync_timer));
 }
 
 /* --- requests --- */

@@ -3,7 +3,7 @@
 /* Shared by the files of ipam/. */
 #include "ipam/ipam.h"
 
-enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000 };
+enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20 };
 
 /* One write of one block that is under way, and who waits for it. */
 struct flight {
@@ -40,7 +40,7 @@ struct claim {
 struct handle_sync {
 	struct ipam *ipam;
 	char *id;
-	bool again;
+	bool started, again;
 	unsigned tries;
 	struct handle_sync *next;
 };
@@ -61,7 +61,7 @@ struct ipam {
 	struct store *store;
 	const char *node;
 	struct deferred kick;		/* advance() is due */
-	struct timer retry;
+	struct timer retry, sync_timer;
 	struct ipam_ask *asks[FAMILIES], **asks_tail[FAMILIES];
 	struct release *releases;
 	struct flight *flights;
@@ -84,6 +84,7 @@ void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
 void ipam_kick(struct ipam *ipam);
 
 /* handle.c */
+void handles_start(struct ipam *ipam);
 void handle_sync(struct ipam *ipam, const char *id);
 
 /* tunnel.c */

@@ -95,13 +95,11 @@ int nl_open(struct nl *nl, int protocol, const unsigned *groups)
 
 int nl_adopt(struct nl *nl, int fd)
 {
-	int rc;
-
-	init(nl, fd, NETLINK_ROUTE);
-	rc = configure(nl);
-	if (rc)
-		nl_close(nl);
-	return rc;
+	nl->fd = fd;
+	nl->protocol = NETLINK_ROUTE;
+	nl->port = 0;
+	nl->send_limit = 0;
+	return configure(nl);
 }
 
 void nl_close(struct nl *nl)

@@ -64,7 +64,7 @@ struct rtnl_addr {
 /* EXCL: -EEXIST when the kernel has any route of that prefix and metric. */
 void rtnl_route_put(struct nl *nl, const struct rtnl_route *r);
 void rtnl_route_replace(struct nl *nl, const struct rtnl_route *r);
-/* Names protocol, metric and type, so that only ours can go. */
+/* Names protocol, metric, type and next hop, so that only this one can go. */
 void rtnl_route_del(struct nl *nl, const struct rtnl_route *r);
 /* As far as a route is ours to compare; an oif of 0 on either side equals any. */
 bool rtnl_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);

@@ -42,8 +42,10 @@ static void request(struct nl *nl, uint16_t message, uint16_t flags, const struc
 		mnl_attr_put_u32(h, RTA_PRIORITY, r->metric);
 	if (message == RTM_NEWROUTE) {
 		m->rtm_flags = r->onlink ? RTNH_F_ONLINK : 0;
-		put_addr(h, RTA_GATEWAY, &r->gateway);
 		put_addr(h, RTA_PREFSRC, &r->source);
+	}
+	if (!r->multipath) {	/* a deletion that names no next hop takes all of them */
+		put_addr(h, RTA_GATEWAY, &r->gateway);
 		if (r->oif)
 			mnl_attr_put_u32(h, RTA_OIF, (uint32_t)r->oif);
 	}

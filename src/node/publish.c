@@ -19,7 +19,8 @@ struct publication {
 	unsigned tries;
 };
 
-enum { TRIES_MAX = 20 };
+/* A little later: whoever waits for an ADD comes first, and a pod that is gone by then costs nothing. */
+enum { TRIES_MAX = 20, PUBLISH_MS = 20 };
 
 static void go(struct publication *p);
 
@@ -133,7 +134,7 @@ static void publish(struct node_agent *n, const char *endpoint, const char *work
 
 	*p = (struct publication){ .n = n, .endpoint = xstrdup(endpoint), .workload = xstrdup(workload),
 				   .again = { .fn = on_again } };
-	go(p);
+	timer_set(n->loop, &p->again, PUBLISH_MS);
 }
 
 /* What we published in an earlier life and no longer have. */

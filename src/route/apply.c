@@ -21,6 +21,8 @@
 #include "base/log.h"
 #include "base/util.h"
 
+enum { LINES_A_PASS = 20 };	/* an uplink that goes takes every route with it */
+
 /* ---- what an object is in rtnetlink's words ---- */
 
 void want_route(const struct route *r, const struct object *o, const struct want *w, struct rtnl_route *out)
@@ -300,16 +302,16 @@ static void state_tell(struct route *r, struct object *o, enum state state, cons
 {
 	struct addr_text what = prefix_text(&o->key.dst);
 	bool bad = state == STATE_CONFLICT || state == STATE_FAILED;
+	bool loud = (bad || (state == STATE_OK && o->complained && o->wants)) && r->lines++ < LINES_A_PASS;
 	char name[80];
 
-	if (bad) {
+	object_name(o, name, sizeof name);
+	if (loud && bad)
 		log_warn("route", "%s", why);
-	} else if (state == STATE_OK && o->complained) {
-		object_name(o, name, sizeof name);
+	else if (loud)
 		log_info("route", "%s: in place", name);
-	} else if (state == STATE_WAITING) {
-		log_debug("route", "%s", why);
-	}
+	else
+		log_debug("route", "%s: %s", name, why);
 	o->complained = bad || (o->complained && state != STATE_OK);
 	if (state == STATE_CONFLICT)
 		model_problem(r->model, "route", what.s, "remove the other route", "%s", why);

@@ -60,7 +60,9 @@ static bool family_has_tunnels(const struct route *r, int f)
 /* Our own tunnel address: what ipam holds, and before it has looked, what our Node object says. */
 static struct addr own_tunnel(const struct route *r, const struct node *self, int f)
 {
-	return r->model->tunnel[f].family ? r->model->tunnel[f] : self->vxlan[f];
+	if (r->model->tunnel[f].family || !self)
+		return r->model->tunnel[f];
+	return self->vxlan[f];
 }
 
 static void device_want(struct route *r, int f)
@@ -69,29 +71,26 @@ static void device_want(struct route *r, int f)
 	struct owner *o = owner_begin(r, OWNER_DEVICE, names[f]);
 	const struct uplink *up = model_uplink(r->model);
 	const struct node *self = model_self(r->model);
-	struct addr tunnel = self ? own_tunnel(r, self, f) : (struct addr){ 0 };
+	struct addr tunnel = own_tunnel(r, self, f);
 
 	d->marked = true;
-	d->wanted = up && up->address[f].addr.family && tunnel.family && family_has_tunnels(r, f);
-	if (d->wanted) {
+	d->needed = family_has_tunnels(r, f);
+	d->wanted = d->needed && self && up && up->address[f].addr.family && tunnel.family;
+	if (d->needed && tunnel.family) {
 		struct prefix address = prefix_host(&tunnel);
 		struct object_key k = key_addr(f, &address);
 
-		memcpy(d->want.mac, self->vxlan_mac[f], sizeof d->want.mac);
-		d->want.local = up->address[f].addr;
-		d->want.mtu = (up->mtu[f] ? up->mtu[f] : 1500) - encapsulation_overhead(ENCAP_VXLAN, family_of(f));
 		want_add(r, o, &k, WANT_CLUSTER, &(struct spec){ 0 });
 	}
 	owner_end(r, o);
+	if (!d->wanted)
+		return;
+	memcpy(d->want.mac, self->vxlan_mac[f], sizeof d->want.mac);
+	d->want.local = up->address[f].addr;
+	d->want.mtu = (up->mtu[f] ? up->mtu[f] : 1500) - encapsulation_overhead(ENCAP_VXLAN, family_of(f));
 }
 
-void devices_want(struct route *r)
-{
-	for (int f = 0; f < FAMILIES; f++)
-		device_want(r, f);
-}
-
-/* ---- have ---- */
+/* ---- want against have ---- */
 
 static bool is_ours(const struct device *d)
 {
@@ -104,11 +103,30 @@ static bool must_remake(const struct device *d)
 	       !addr_equal(&d->have.local, &d->want.local);
 }
 
+/* Because it must be another, or because no pool uses it.  An uplink without an address for a moment is no reason. */
+static bool must_go(const struct device *d)
+{
+	if (!d->have.index || strcmp(d->have.kind, "vxlan") != 0)
+		return false;
+	return d->wanted ? must_remake(d) : !d->needed && is_ours(d);
+}
+
 int device_ready(const struct route *r, int family)
 {
 	const struct device *d = &r->devices[family];
 
 	return d->wanted && is_ours(d) && !must_remake(d) && d->have.flags & IFF_UP ? d->have.index : 0;
+}
+
+void devices_want(struct route *r)
+{
+	for (int f = 0; f < FAMILIES; f++) {
+		bool was_ready = device_ready(r, f);
+
+		device_want(r, f);
+		if (!was_ready && device_ready(r, f))
+			troubled_mark(r, r->devices[f].have.index);
+	}
 }
 
 /* What stood on a device that is gone, went with it. */
@@ -198,11 +216,11 @@ static unsigned device_request(struct route *r, struct device *d)
 {
 	unsigned before = r->command.count;
 
-	if (d->have.index && (!d->wanted || must_remake(d)))
+	if (must_go(d))
 		rtnl_link_del(&r->command, d->have.index, d->want.name);
 	if (!d->wanted)
 		return r->command.count - before;
-	if (!d->have.index || must_remake(d)) {
+	if (!d->have.index || must_go(d)) {
 		rtnl_vxlan_put(&r->command, &d->want, 0);
 		return r->command.count - before;
 	}
@@ -219,7 +237,7 @@ static void device_commit(struct route *r, struct device *d, int f)
 {
 	struct device_commit c = { .route = r, .changes = device_request(r, d) };
 	struct nl_answer answer = { on_device_done, on_device_data, &c };
-	bool replaced = !d->wanted || !d->have.index || must_remake(d);
+	bool replaced = !d->have.index || must_go(d);
 	int old = d->have.index;
 
 	if (!c.changes) {
@@ -244,15 +262,11 @@ static void device_commit(struct route *r, struct device *d, int f)
 /* Why the device cannot be worked on now, as a state; STATE_MISSING: it can. */
 static enum state device_obstacle(const struct route *r, const struct device *d)
 {
-	bool must_delete = d->have.index && (d->wanted ? must_remake(d) : is_ours(d));
-
-	if (d->have.index && strcmp(d->have.kind, "vxlan") != 0)
-		return d->wanted ? STATE_CONFLICT : STATE_OK;
-	if (d->have.index && !d->wanted && !is_ours(d))
-		return STATE_OK;
-	if (must_delete && (!r->model->complete || r->torn))
+	if (d->wanted && d->have.index && strcmp(d->have.kind, "vxlan") != 0)
+		return STATE_CONFLICT;
+	if (must_go(d) && (!r->model->complete || r->torn))
 		return d->wanted ? STATE_WAITING : STATE_OK;
-	return STATE_MISSING;
+	return d->wanted || must_go(d) ? STATE_MISSING : STATE_OK;
 }
 
 static void device_apply(struct route *r, int f)

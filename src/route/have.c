@@ -72,6 +72,29 @@ static void routes_drop(struct route *r, struct object *o, const struct rtnl_rou
 	}
 }
 
+static bool has_multipath(const struct object *o)
+{
+	for (const struct kernel_route *k = o->routes; k; k = k->next)
+		if (k->route.multipath)
+			return true;
+	return false;
+}
+
+/*
+ * IPv6 makes one route of several next hops out of routes that were added one
+ * by one, and takes them apart again: events tell the whole on the way up, and a
+ * part of it on the way down.
+ */
+static void multipath_event(struct route *r, struct object *o, const struct rtnl_route *have, bool deleted)
+{
+	if (have->dst.addr.family != AF_INET6)
+		return;
+	if (have->multipath && !deleted)
+		routes_drop(r, o, have, false);
+	else if (deleted && has_multipath(o))
+		r->lost = true;
+}
+
 static void on_route_event(struct route *r, const struct nlmsghdr *h)
 {
 	bool own = h->nlmsg_pid == r->command.port;
@@ -88,6 +111,7 @@ static void on_route_event(struct route *r, const struct nlmsghdr *h)
 		return;
 	}
 	object_mark(r, o);
+	multipath_event(r, o, &have, h->nlmsg_type == RTM_DELROUTE);
 	if (h->nlmsg_type == RTM_DELROUTE) {
 		routes_drop(r, o, &have, true);
 		return;
@@ -318,7 +342,7 @@ static bool dump(struct route *r, void (*each)(void *ctx, const struct nlmsghdr 
 	struct err e = { 0 };
 	int rc = nl_dump(&r->command, on_restart, each, r, &e);
 
-	if (rc == 0 || rc == -ENOENT)	/* no main table of that family yet */
+	if (rc == 0 || rc == -ENOENT || rc == -EOPNOTSUPP)	/* no main table of that family, no such family */
 		return true;
 	if (!r->torn)
 		log_warn("route", "%s", e.text);

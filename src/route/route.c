@@ -213,6 +213,7 @@ void route_run(struct route *r)
 {
 	bool worked = false;
 
+	r->lines = 0;
 	if (model_concerns_us(r))
 		want_update(r);
 	leftovers_mark(r);

@@ -102,7 +102,9 @@ struct link {
 };
 
 struct device {
-	bool wanted, marked, making;
+	bool needed;			/* some pool uses it; otherwise it goes */
+	bool wanted;			/* and all is known that it takes: below */
+	bool marked, making;
 	struct rtnl_link want;		/* name, mac, mtu, vni, port, local */
 	struct rtnl_link have;		/* index 0: no link of that name */
 	uint8_t state;
@@ -136,6 +138,7 @@ struct route {
 	bool torn;			/* the last dump failed: delete nothing */
 	bool surprised;			/* some object is */
 	bool swept_pods, swept_cluster;	/* what is unwanted was marked since it may be deleted */
+	unsigned lines;			/* logged in this pass */
 	unsigned failures;		/* as told in the model's problem "route routes" */
 	uint32_t generation;		/* of dumps */
 };

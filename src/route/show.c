@@ -171,14 +171,14 @@ void route_show(struct route *r, struct str *out, bool json)
 	free(l.at);
 }
 
-static unsigned peers_count(const struct route *r)
+static unsigned peers_count(const struct route *r, int family)
 {
 	unsigned count = 0;
 
 	hash_each(&r->objects, n) {
 		const struct object *o = container_of(n, struct object, node);
 
-		count += o->key.kind == OBJECT_NEIGH && o->wants;
+		count += o->key.kind == OBJECT_NEIGH && o->key.device == family && o->wants;
 	}
 	return count;
 }
@@ -193,12 +193,14 @@ static bool a_pool_has(const struct route *r, enum encapsulation a, enum encapsu
 
 void route_overlay_status(const struct route *r, struct overlay_status *out)
 {
-	*out = (struct overlay_status){ .mode = "", .device = "", .peers = peers_count(r) };
+	*out = (struct overlay_status){ .mode = "", .device = "" };
 	for (int f = FAMILIES - 1; f >= 0; f--) {
 		const struct device *d = &r->devices[f];
+		unsigned peers = peers_count(r, f);
 
 		if (!d->wanted)
 			continue;
+		out->peers = peers > out->peers ? peers : out->peers;
 		out->mode = a_pool_has(r, ENCAP_VXLAN, ENCAP_VXLAN) ? "vxlan" : "vxlan-cross-subnet";
 		out->device = d->want.name;
 		out->mtu = d->want.mtu;

@@ -202,7 +202,7 @@ static void want_node(struct route *r, const struct node *n)
 		struct object_key neigh = key_neigh(f, &n->vxlan[f]), fdb = key_fdb(f, n->vxlan_mac[f]);
 		struct spec to_mac = { 0 }, to_node = { .via = n->address[f].addr };
 
-		if (!r->devices[f].wanted || !n->vxlan[f].family || !n->address[f].addr.family)
+		if (!r->devices[f].needed || !n->vxlan[f].family || !n->address[f].addr.family)
 			continue;
 		memcpy(to_mac.mac, n->vxlan_mac[f], sizeof to_mac.mac);
 		want_add(r, o, &neigh, WANT_CLUSTER, &to_mac);

@@ -38,8 +38,9 @@
 #include "store/file_int.h"
 
 enum {
-	RETRY_MS = 1000,
+	RETRY_FIRST_MS = 20, RETRY_MS = 1000,
 	CHANGES = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE,
+	REMOVALS = IN_MOVED_FROM | IN_DELETE,
 	GONE = IN_DELETE_SELF | IN_MOVE_SELF,
 };
 
@@ -77,7 +78,7 @@ int file_list(const char *path, void (*each)(void *ctx, const char *name), void 
 static int watch_put(struct file_store *f, const char *path, enum file_watch_what what, const struct kind *k,
 		     const char *namespace)
 {
-	uint32_t mask = (what == WATCH_OWN ? 0 : CHANGES) | GONE | IN_ONLYDIR | IN_EXCL_UNLINK;
+	uint32_t mask = (what == WATCH_OWN ? REMOVALS : CHANGES) | GONE | IN_ONLYDIR | IN_EXCL_UNLINK;
 	int wd = inotify_add_watch(f->inotify, path, mask);
 	struct file_watch *w;
 	unsigned i;
@@ -124,7 +125,7 @@ static int plural_open(struct file_store *f, unsigned i)
 
 static void folders_close(struct file_store *f)
 {
-	int *fds[] = { &f->dir, &f->own, &f->lock, &f->inotify };
+	int *fds[] = { &f->own, &f->lock, &f->inotify };
 
 	watch_del(f->s->loop, &f->watch);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
@@ -140,14 +141,31 @@ static void folders_close(struct file_store *f)
 	f->watch_count = 0;
 }
 
-/* After DIR was away: is what lies there ours? */
-static bool is_ours(const struct file_store *f)
+/* After DIR was away: is what lies there now ours?  The old one is still open, so that no other can have its number. */
+static bool is_ours(const struct file_store *f, int now)
 {
-	struct stat st;
+	struct stat old, new;
 
-	if (fstat(f->dir, &st) == 0 && st.st_dev == f->identity.st_dev && st.st_ino == f->identity.st_ino)
+	if (fstat(f->dir, &old) == 0 && fstat(now, &new) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino)
 		return true;
-	return faccessat(f->dir, ".manx/lock", F_OK, 0) == 0;
+	return faccessat(now, ".manx/lock", F_OK, 0) == 0;
+}
+
+/* f->dir is kept while DIR is away, see above. */
+static int dir_open(struct file_store *f)
+{
+	int fd = folder_open(AT_FDCWD, f->path);
+
+	if (fd < 0)
+		return fd;
+	if (f->dir >= 0 && !is_ours(f, fd)) {
+		close(fd);
+		return -ESTALE;
+	}
+	if (f->dir >= 0)
+		close(f->dir);
+	f->dir = fd;
+	return 0;
 }
 
 /* What failed goes to *what, for the message. */
@@ -159,12 +177,8 @@ static int folders_open(struct file_store *f, bool again, const char **what)
 	*what = "";
 	if (!again && (rc = fs_mkdirs(f->path, 0755)) < 0)
 		return rc;
-	f->dir = folder_open(AT_FDCWD, f->path);
-	if (f->dir < 0)
-		return f->dir;
-	*what = "/.manx/lock";
-	if (again && !is_ours(f))
-		return -ENOENT;
+	if ((rc = dir_open(f)) < 0)
+		return rc;
 	*what = "/.manx";
 	if (mkdirat(f->dir, ".manx", 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -188,8 +202,6 @@ static int folders_open(struct file_store *f, bool again, const char **what)
 			return rc;
 	}
 	*what = "";
-	if (fstat(f->dir, &f->identity) < 0)
-		return -errno;
 	return watch_add(f->s->loop, &f->watch, EPOLLIN);
 }
 
@@ -201,7 +213,10 @@ static int open_all(struct file_store *f, bool again, struct err *e)
 	if (rc == 0)
 		return 0;
 	folders_close(f);
-	return err_set(e, -rc, "%s%s%s: %s", f->path, *what && !strchr("/:", *what) ? "/.manx/" : "", what, strerror(-rc));
+	if (rc == -ESTALE)
+		return err_set(e, ESTALE, "%s: another folder, without .manx/lock", f->path);
+	return err_set(e, -rc, "%s%s%s: %s", f->path, *what && !strchr("/:", *what) ? "/.manx/" : "", what,
+		       strerror(-rc));
 }
 
 static void scan(struct file_store *f)
@@ -222,7 +237,7 @@ static void lost(struct file_store *f, const char *why)
 	f->away_said = false;
 	model_problem(f->s->model, "store", "datastore", "put the folder back", "%s: %s", f->path, why);
 	file_write_fail(f, -EAGAIN);
-	timer_set(f->s->loop, &f->retry, 0);
+	timer_set(f->s->loop, &f->retry, RETRY_FIRST_MS);
 }
 
 static void on_retry(struct timer *t)
@@ -302,9 +317,21 @@ static void on_agent_event(struct file_store *f, const struct file_watch *w, con
 	ref.name[len - 5] = '\0';
 	if (!kind_name_ok(ref.kind, ref.namespace, ref.name) || !file_agent_path(path, sizeof path, &ref))
 		return;
-	if ((ev->mask & IN_MOVED_TO) && fstatat(file_agent_folder(f, ref.kind), path, &st, 0) == 0 && file_wrote(f, &st))
+	if ((ev->mask & (IN_MOVED_TO | IN_CLOSE_WRITE)) &&
+	    fstatat(file_agent_folder(f, ref.kind), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && file_wrote(f, &st, ev->mask))
 		return;
 	file_agent_load(f, &ref, NULL);
+}
+
+/*
+ * A folder that we hold open does not say that it is deleted, but the one it lies in
+ * does; and who deletes DIR deletes .manx first.
+ */
+static bool is_ours_removed(const struct file_watch *w, const struct inotify_event *ev)
+{
+	if (!(ev->mask & REMOVALS) || !(ev->mask & IN_ISDIR))
+		return false;
+	return w->what == WATCH_OWN || (w->what == WATCH_USER && strcmp(ev->name, ".manx") == 0);
 }
 
 /* False when DIR, or a folder that must be there, has gone. */
@@ -332,11 +359,11 @@ static bool on_event(struct file_store *f, const struct inotify_event *ev)
 		return true;
 	if (ev->mask & (GONE | IN_IGNORED | IN_UNMOUNT))
 		return on_gone(f, w);
-	if (!ev->len)
-		return true;
+	if (!ev->len || is_ours_removed(w, ev))
+		return !ev->len;
 	if (w->what == WATCH_USER)
 		on_user_event(f, ev);
-	else
+	else if (w->what != WATCH_OWN)
 		on_agent_event(f, w, ev);
 	return true;
 }
@@ -352,7 +379,7 @@ static void on_inotify(struct watch *watch, uint32_t events)
 		const struct inotify_event *ev = (const void *)(buf + at);
 
 		if (!on_event(f, ev)) {
-			lost(f, "the folder has gone");
+			lost(f, "a folder has gone");
 			return;
 		}
 		at += (ssize_t)(sizeof *ev + ev->len);
@@ -369,6 +396,8 @@ static void stop(struct store *s)
 		return;
 	timer_del(s->loop, &f->retry);
 	folders_close(f);
+	if (f->dir >= 0)
+		close(f->dir);
 	file_write_stop(f);
 	file_user_free(f);
 	str_free(&f->text);

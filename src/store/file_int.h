@@ -46,8 +46,9 @@ struct file_watch {
 	char namespace[OBJECT_NAMESPACE_MAX];
 };
 
-/* A file that we wrote: its event tells nothing new, once. */
+/* A file that we wrote: its events tell nothing new, each once. */
 struct own_write {
+	uint32_t events;		/* IN_MOVED_TO, IN_CLOSE_WRITE: still to come */
 	dev_t dev;
 	ino_t ino;
 	off_t size;
@@ -59,7 +60,6 @@ struct file_store {
 	char path[256];			/* DIR */
 	int dir, own, lock;		/* DIR, DIR/.manx, DIR/.manx/lock */
 	int plural[FILE_KINDS_MAX];	/* DIR/.manx/<plural>, -1 for kinds that agents never write */
-	struct stat identity;		/* of DIR when it was opened last */
 	int inotify;
 	struct watch watch;
 	struct file_watch *watches;
@@ -77,6 +77,7 @@ struct file_store {
 
 	/* file_write.c */
 	struct store_write *queue, **queue_tail;
+	struct str out;			/* what is being written */
 	struct deferred drain;
 	struct timer lock_retry;
 	uint64_t lock_since_ms;		/* when we began to try, 0: not trying */
@@ -116,6 +117,7 @@ void file_write(struct store *s, struct store_write *w);
 void file_write_fail(struct file_store *f, int rc);	/* all that wait */
 void file_write_stop(struct file_store *f);
 void file_write_init(struct file_store *f);
-bool file_wrote(struct file_store *f, const struct stat *st);	/* it was us, and this is the first time that it is asked */
+/* That event is of a file that we wrote, and it is the first one of its sort. */
+bool file_wrote(struct file_store *f, const struct stat *st, uint32_t event);
 
 #endif

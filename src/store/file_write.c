@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -67,20 +68,21 @@ static void own_write_note(struct file_store *f, const char *path, const struct 
 
 	if (fstatat(file_agent_folder(f, k), path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	f->own_writes[f->own_next++ % FILE_OWN_WRITES] = (struct own_write){ st.st_dev, st.st_ino, st.st_size,
-									     st.st_mtim };
+	f->own_writes[f->own_next++ % FILE_OWN_WRITES] = (struct own_write){
+		.events = IN_MOVED_TO | IN_CLOSE_WRITE, .dev = st.st_dev, .ino = st.st_ino, .size = st.st_size,
+		.mtime = st.st_mtim };
 }
 
-/* Once only: the same inode may soon be somebody else's file, of the same size in the same tick of the clock. */
-bool file_wrote(struct file_store *f, const struct stat *st)
+/* Once each: the same inode may soon be somebody else's file, of the same size in the same tick of the clock. */
+bool file_wrote(struct file_store *f, const struct stat *st, uint32_t event)
 {
 	for (unsigned i = 0; i < FILE_OWN_WRITES; i++) {
 		struct own_write *w = &f->own_writes[i];
 
-		if (!w->ino || w->ino != st->st_ino || w->dev != st->st_dev || w->size != st->st_size ||
+		if (!(w->events & event) || w->ino != st->st_ino || w->dev != st->st_dev || w->size != st->st_size ||
 		    w->mtime.tv_sec != st->st_mtim.tv_sec || w->mtime.tv_nsec != st->st_mtim.tv_nsec)
 			continue;
-		w->ino = 0;
+		w->events &= ~event;
 		return true;
 	}
 	return false;
@@ -137,15 +139,15 @@ static int replace(struct file_store *f, const struct object_ref *ref, const cha
 static int put(struct file_store *f, const struct object_ref *ref, const char *path, struct store_write *w,
 	       uint64_t *version)
 {
-	autostr struct str text = { 0 };
 	const struct file_ref *user;
 	int rc = version_next(f, version);
 
 	if (rc < 0)
 		return rc;
-	kind_encode(w->kind, w->row, *version, &text);
-	str_puts(&text, "\n");
-	rc = replace(f, ref, path, &text);
+	str_clear(&f->out);
+	kind_encode(w->kind, w->row, *version, &f->out);
+	str_puts(&f->out, "\n");
+	rc = replace(f, ref, path, &f->out);
 	if (rc < 0)
 		return rc;
 	own_write_note(f, path, w->kind);
@@ -269,7 +271,7 @@ static void drain(struct file_store *f)
 		return;
 	}
 	if (rc < 0) {
-		file_write_fail(f, rc);
+		file_write_fail(f, rc == -ENOENT ? -EAGAIN : rc);	/* the folder has gone */
 		return;
 	}
 	f->lock_tries = 0;
@@ -330,6 +332,7 @@ void file_write_stop(struct file_store *f)
 {
 	deferred_del(f->s->loop, &f->drain);
 	timer_del(f->s->loop, &f->lock_retry);
+	str_free(&f->out);
 	while (f->queue) {
 		struct store_write *w = queue_pop(f);
 

@@ -171,7 +171,7 @@ uint64_t pod_digest(const struct row *row)
 /* --- Node --- */
 
 #define NODE_KEY "projectcalico.org/"
-/* Calico's annotations: addresses with and without prefix length, MACs. */
+/* Calico's annotations, sorted: addresses with and without prefix length, MACs. */
 enum annotation_type { ANNOTATION_PREFIX, ANNOTATION_ADDR, ANNOTATION_MAC };
 static const struct {
 	const char *key;
@@ -180,9 +180,9 @@ static const struct {
 	int family;
 } node_keys[] = {
 	{ NODE_KEY "IPv4Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V4]), FAMILY_V4 },
-	{ NODE_KEY "IPv6Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V6]), FAMILY_V6 },
 	{ NODE_KEY "IPv4IPIPTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, ipip), FAMILY_V4 },
 	{ NODE_KEY "IPv4VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V4]), FAMILY_V4 },
+	{ NODE_KEY "IPv6Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V6]), FAMILY_V6 },
 	{ NODE_KEY "IPv6VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V6]), FAMILY_V6 },
 	{ NODE_KEY "VXLANTunnelMACAddr", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V4]), FAMILY_V4 },
 	{ NODE_KEY "VXLANTunnelMACAddrV6", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V6]), FAMILY_V6 },

@@ -79,8 +79,16 @@ void json_put_string(struct json_out *o, const char *name, const char *value)
 
 void json_put_int(struct json_out *o, const char *name, int64_t value)
 {
+	char digits[21], *at = digits + sizeof digits;
+	uint64_t n = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
+	do
+		*--at = '0' + n % 10;
+	while (n /= 10);
+	if (value < 0)
+		*--at = '-';
 	put_head(o, name);
-	str_printf(o->to, "%" PRId64, value);
+	str_add(o->to, at, digits + sizeof digits - at);	/* blocks have hundreds of them */
 }
 
 void json_put_bool(struct json_out *o, const char *name, bool value)

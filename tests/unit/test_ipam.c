@@ -162,6 +162,8 @@ static void settle(void)
 		loop_turn(&loop, 0);
 		if (!fake.queued && !loop.deferred && !ipam->flights && !ipam->syncs)
 			return;
+		if (ipam->sync_timer.on)
+			timer_set(&loop, &ipam->sync_timer, 0);
 		if (fake.queued)
 			fake_step();
 	}

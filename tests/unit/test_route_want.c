@@ -450,12 +450,17 @@ static void problems_text(struct str *out)
 	free(lines);
 }
 
-/* What a mark means: the pass visits it.  Here nothing is applied, so they are only taken off. */
+/* A mark means that the pass visits the object: here that what is wanted is noted as present. */
 static void forget_marks(struct route *r)
 {
 	for (unsigned i = 0; i < r->marked.count; i++) {
-		r->marked.at[i]->marked = false;
-		object_release(r, r->marked.at[i]);
+		struct object *o = r->marked.at[i];
+
+		o->present = o->wants;
+		if (o->wants)
+			o->have = o->wants->spec;
+		o->marked = false;
+		object_release(r, o);
 	}
 	r->marked.count = 0;
 	for (unsigned i = 0; i < r->touched.count; i++) {
@@ -463,6 +468,17 @@ static void forget_marks(struct route *r)
 		owner_release(r, r->touched.at[i]);
 	}
 	r->touched.count = 0;
+}
+
+/* So after that, an object that is not as wanted is one that should have been marked. */
+static void compare_with_noted(const struct route *r, unsigned step)
+{
+	hash_each(&r->objects, n) {
+		const struct object *o = container_of(n, struct object, node);
+
+		if (!o->wants != !o->present || (o->wants && !spec_equal(&o->have, &o->wants->spec)))
+			fail_msg("step %u: %s was not marked", step, prefix_text(&o->key.dst).s);
+	}
 }
 
 static void compare_with_scratch(const struct route *r, unsigned step)
@@ -498,6 +514,7 @@ static void incremental_equals_scratch(void **state)
 			model_clean(&model);
 			compare_with_scratch(r, step);
 			forget_marks(r);
+			compare_with_noted(r, step);
 		}
 		finish(r);
 	}
