@@ -152,8 +152,12 @@ static int conn_fill(struct conn *c)
 		if (head && frame_read_header(c->header, &c->kind, &status, &c->length) < 0)
 			return -1;
 		str_add(&c->payload, chunk + head, n - head);
-		if (c->payload.len >= c->length)
-			return c->payload.len == c->length ? 1 : -1;
+		if (c->payload.len < c->length)
+			continue;
+		if (c->payload.len > c->length + (c->fds[0] >= 0))
+			return -1;
+		c->payload.s[c->payload.len = c->length] = '\0';	/* the byte with the descriptors may have come along */
+		return 1;
 	}
 }
 
@@ -168,8 +172,13 @@ static void on_conn(struct watch *w, uint32_t events)
 			conn_send(c);
 		return;
 	}
-	if (c->asked) {			/* nothing more is expected: the peer hung up, or talks too much */
-		conn_drop(c);
+	if (c->asked) {
+		char byte;
+
+		if (!(events & (EPOLLHUP | EPOLLRDHUP)) && c->on_fds && conn_read(c, &byte, 1) == 1 && c->fds[0] >= 0)
+			c->on_fds(c);
+		else
+			conn_drop(c);	/* the peer hung up, or talks too much */
 		return;
 	}
 	int rc = conn_fill(c);
@@ -280,21 +289,10 @@ int frame_connect(const char *path, unsigned wait_ms)
 	return keep_fd(&fd);
 }
 
-static int send_all(int fd, struct iovec *iov, int count, const int *fds, unsigned fd_count)
+static int send_all(int fd, struct iovec *iov, int count)
 {
-	union { char b[CMSG_SPACE(sizeof(int) * FRAME_FDS)]; struct cmsghdr align; } control = { { 0 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
 
-	if (fd_count) {
-		msg.msg_control = control.b;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
-		struct cmsghdr *m = CMSG_FIRSTHDR(&msg);
-
-		m->cmsg_level = SOL_SOCKET;
-		m->cmsg_type = SCM_RIGHTS;
-		m->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-		memcpy(CMSG_DATA(m), fds, sizeof(int) * fd_count);
-	}
 	while (msg.msg_iovlen) {
 		ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 
@@ -302,8 +300,6 @@ static int send_all(int fd, struct iovec *iov, int count, const int *fds, unsign
 			continue;
 		if (n < 0)
 			return -errno;
-		msg.msg_control = NULL;		/* descriptors went with the first byte */
-		msg.msg_controllen = 0;
 		for (; msg.msg_iovlen && (size_t)n >= msg.msg_iov->iov_len; msg.msg_iov++, msg.msg_iovlen--)
 			n -= msg.msg_iov->iov_len;
 		if (msg.msg_iovlen) {
@@ -312,6 +308,34 @@ static int send_all(int fd, struct iovec *iov, int count, const int *fds, unsign
 		}
 	}
 	return 0;
+}
+
+int frame_send(int fd, uint8_t kind, const char *data, size_t len)
+{
+	uint8_t header[FRAME_HEADER];
+	struct iovec iov[] = { { header, sizeof header }, { (char *)data, len } };
+
+	frame_header(header, kind, 0, len);
+	return send_all(fd, iov, ARRAY_SIZE(iov));
+}
+
+int frame_send_fds(int fd, const int *fds, unsigned count)
+{
+	union { char b[CMSG_SPACE(sizeof(int) * FRAME_FDS)]; struct cmsghdr align; } control = { { 0 } };
+	struct iovec iov = { "", 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.b,
+			      .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
+	struct cmsghdr *m = CMSG_FIRSTHDR(&msg);
+	ssize_t n;
+
+	m->cmsg_level = SOL_SOCKET;
+	m->cmsg_type = SCM_RIGHTS;
+	m->cmsg_len = CMSG_LEN(sizeof(int) * count);
+	memcpy(CMSG_DATA(m), fds, sizeof(int) * count);
+	do
+		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 /* Until len bytes are there or the time is up. */
@@ -339,21 +363,15 @@ static int recv_all(int fd, char *to, size_t len, uint64_t until)
 	return 0;
 }
 
-int frame_ask(int fd, uint8_t kind, const char *data, size_t len, const int *fds, unsigned fd_count, unsigned answer_ms,
-	      uint8_t *status, struct str *answer)
+int frame_answer(int fd, unsigned answer_ms, uint8_t *status, struct str *answer)
 {
 	const uint64_t until = now_ms() + answer_ms;
-	uint8_t header[FRAME_HEADER];
-	struct iovec iov[] = { { header, sizeof header }, { (char *)data, len } };
+	uint8_t header[FRAME_HEADER], kind;
 	uint32_t length;
 	int rc;
 
-	frame_header(header, kind, 0, len);
-	if ((rc = send_all(fd, iov, ARRAY_SIZE(iov), fds, fd_count)) < 0)
-		return rc;
-	if ((rc = recv_all(fd, (char *)header, sizeof header, until)) < 0)
-		return rc;
-	if ((rc = frame_read_header(header, &kind, status, &length)) < 0)
+	if ((rc = recv_all(fd, (char *)header, sizeof header, until)) < 0 ||
+	    (rc = frame_read_header(header, &kind, status, &length)) < 0)
 		return rc;
 	while (length) {
 		char chunk[16384];

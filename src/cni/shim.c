@@ -3,8 +3,9 @@
  *
  *   read stdin, check what can be checked without an agent
  *   connect to the agent (ADD waits 10 s for it; DEL leaves a note for it)
+ *   send environment and stdin, so that the agent finds an address meanwhile
  *   enter the pod's namespace, set its sysctls, open an rtnetlink socket there
- *   send environment, stdin and both descriptors; print what comes back
+ *   send both descriptors; print what comes back
  *
  * It does not come back from the namespace: unix sockets have names in the file
  * system, which is the same on both sides.
@@ -36,8 +37,6 @@ struct shim {
 	struct json json;
 	struct arena mem;
 	const char *command, *version, *socket;
-	int fds[FRAME_FDS];		/* rtnetlink inside the pod, the namespace */
-	unsigned fd_count;
 };
 
 /* The error as JSON on stdout, one line on stderr. */
@@ -162,23 +161,21 @@ static void pod_sysctls(void)
 		fs_sysctl(wanted[i].path, wanted[i].value);	/* a kernel without IPv6 has no such file */
 }
 
-/* 0, or a printed failure's exit code. */
-static int enter_netns(struct shim *s, const char *path)
+/* Passes a socket of the namespace, and the namespace.  0, or a printed failure's exit code. */
+static int pass_netns(const struct shim *s, int agent, int netns)
 {
-	int netns = netns_open(s, path), nl;
+	const char *path = getenv("CNI_NETNS");
+	int fds[FRAME_FDS] = { -1, netns }, rc;
 
-	if (netns < 0)
-		return 1;
-	s->fds[1] = netns;
 	if (setns(netns, CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
 	pod_sysctls();
-	nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (nl < 0)
+	fds[0] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fds[0] < 0)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
-	s->fds[0] = nl;
-	s->fd_count = 2;
-	return 0;
+	rc = frame_send_fds(agent, fds, ARRAY_SIZE(fds));
+	close(fds[0]);
+	return rc < 0 ? shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc)) : 0;
 }
 
 /* CNI_* of the environment, each terminated, an empty one, then stdin. */
@@ -223,10 +220,9 @@ static void say_error(struct shim *s, const struct str *answer)
 
 static int ask_agent(struct shim *s)
 {
-	bool add = strcmp(s->command, "ADD") == 0, del = strcmp(s->command, "DEL") == 0;
-	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0);
+	const bool add = strcmp(s->command, "ADD") == 0, del = strcmp(s->command, "DEL") == 0;
+	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0), netns = -1;
 	autostr struct str answer = { 0 };
-	const char *netns = getenv("CNI_NETNS");
 	uint8_t status;
 	int rc;
 
@@ -235,9 +231,13 @@ static int ask_agent(struct shim *s)
 		return leave_note(s);
 	if (fd < 0)
 		return shim_fail(s, add ? CNI_TRY_LATER : CNI_UNAVAILABLE, "no agent on %s: %s", s->socket, strerror(-fd));
-	if (add && (rc = enter_netns(s, netns)) != 0)
+	if (add && (netns = netns_open(s, getenv("CNI_NETNS"))) < 0)
+		return 1;
+	rc = frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len);
+	if (rc == 0 && add && (rc = pass_netns(s, fd, netns)) > 0)
 		return rc;
-	rc = frame_ask(fd, FRAME_CNI, s->payload.s, s->payload.len, s->fds, s->fd_count, CNI_SHIM_MS, &status, &answer);
+	if (rc == 0)
+		rc = frame_answer(fd, CNI_SHIM_MS, &status, &answer);
 	if (rc < 0 && del)
 		return leave_note(s);
 	if (rc < 0)
@@ -251,7 +251,7 @@ static int ask_agent(struct shim *s)
 int cni_shim(void)
 {
 	static const char *const verbs[] = { "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION" };
-	struct shim s = { .command = getenv("CNI_COMMAND"), .fds = { -1, -1 } };
+	struct shim s = { .command = getenv("CNI_COMMAND") };
 	autostr struct str missing = { 0 };
 	bool known = false;
 	int rc;

@@ -67,7 +67,9 @@ int ctl_client(const char *socket, char **words, unsigned count, bool json)
 		str_add(&ask, words[i], strlen(words[i]) + 1);
 	if (json)
 		str_add(&ask, "\x01", 2);
-	rc = frame_ask(fd, FRAME_CTL, str_text(&ask), ask.len, NULL, 0, ANSWER_MS, &status, &answer);
+	rc = frame_send(fd, FRAME_CTL, str_text(&ask), ask.len);
+	if (rc == 0)
+		rc = frame_answer(fd, ANSWER_MS, &status, &answer);
 	if (rc < 0) {
 		fprintf(stderr, "manx: %s: %s\n", socket, strerror(-rc));
 		return rc == -ECONNRESET && geteuid() != 0 ? EXIT_PERMISSION : EXIT_FAILED;

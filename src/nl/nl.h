@@ -44,7 +44,10 @@ struct nl {
 
 /* protocol: NETLINK_ROUTE ...; groups: a 0-terminated list of multicast groups, or NULL.  0 or -errno. */
 int nl_open(struct nl *nl, int protocol, const unsigned *groups);
-/* Takes over an rtnetlink socket that somebody opened elsewhere (inside a pod's namespace), bound or not. */
+/*
+ * Uses an rtnetlink socket that somebody opened elsewhere (inside a pod's namespace) and still owns, bound or
+ * not.  Buffers of an earlier use are kept; with fd set to -1 again nl is idle, nl_close() frees it.
+ */
 int nl_adopt(struct nl *nl, int fd);
 void nl_close(struct nl *nl);		/* repeatable */
 

@@ -141,7 +141,7 @@ static void folders_close(struct file_store *f)
 	f->watch_count = 0;
 }
 
-/* After DIR was away: is what lies there now ours?  The old one is still open, so that no other can have its number. */
+/* After DIR was away: is what lies there now ours?  The old one is still open, so no other can have its number. */
 static bool is_ours(const struct file_store *f, int now)
 {
 	struct stat old, new;

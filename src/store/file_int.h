@@ -15,8 +15,7 @@ struct file_ref {
 	struct user_file *file;
 	struct row *half;		/* kinds that are merged: what the user gives, while it is shown */
 	uint32_t mark;			/* == file->mark: named by the file as it is now */
-	bool shown;			/* the model's row is this one's */
-	bool bad;			/* as the file is now it cannot be read: what is shown is its last good state */
+	bool shown;			/* the model's row is this one's, or its last good state */
 	bool tried;			/* was read again in order to be shown */
 };
 
@@ -106,7 +105,7 @@ void file_agent_scan(struct file_store *f);
 void file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace);
 /* Rows of the model whose file has gone. */
 void file_agent_sweep(struct file_store *f, const struct kind *k);
-/* Brings the model in line with one file; *version: what is there, 0 when nothing that could be trusted is. */
+/* Brings the model in line with one file; *version: what is there, 0: nothing that could be trusted. */
 int file_agent_load(struct file_store *f, const struct object_ref *ref, uint64_t *version);
 /* "<name>.json" or "<namespace>/<name>.json", below f->plural[]. */
 bool file_agent_path(char *out, size_t size, const struct object_ref *ref);

@@ -222,10 +222,8 @@ static void on_refused(struct reading *in, const struct store_object *o)
 
 	if (object_key(key, &o->ref))
 		r = ref_find(object_find(in->f, o->ref.kind, key), in->file);
-	if (r) {
+	if (r)
 		r->mark = in->file->mark;
-		r->bad = true;
-	}
 	error_note(in, o->err.text);
 	if (!in->quiet)
 		log_err("store", "%s/%s:%s%s", in->f->path, in->file->name, o->err.text,
@@ -262,7 +260,6 @@ static void on_good(struct reading *in, struct store_object *o)
 			say_twice(in, r);
 	}
 	r->mark = in->file->mark;
-	r->bad = false;
 	if (object->refs != r)
 		return;
 	ref_show(in->f, r, o->row);
@@ -364,7 +361,7 @@ static void settle_one(struct file_store *f, struct file_object *o)
 	}
 	if (r->shown)
 		return;
-	if (r->tried || r->bad) {
+	if (r->tried) {
 		ref_drop(f, r);		/* unsettles it again: the next one */
 		return;
 	}

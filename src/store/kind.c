@@ -74,7 +74,7 @@ static bool is_alnum(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-/* RFC 1123: labels of lower case letters, digits and '-', no '-' at the ends; dots only where there may be several. */
+/* RFC 1123: labels of lower case letters, digits and '-', no '-' at the ends; dots where there may be several. */
 static bool dns_name(const char *name, size_t max, bool dots)
 {
 	size_t len = strlen(name);

@@ -36,7 +36,7 @@ struct store_write {
 
 struct store_driver {
 	const char *name;		/* "file" */
-	/* Reads everything, sets model->complete when each kind's list was whole, and keeps watching.  0 or negative with *e. */
+	/* Reads everything, sets model->complete when each list was whole, keeps watching.  0 or negative with *e. */
 	int (*start)(struct store *s, const char *where, struct err *e);
 	void (*write)(struct store *s, struct store_write *w);	/* ends in store_written() */
 	void (*stop)(struct store *s);

@@ -601,14 +601,24 @@ static void test_others_see_writes_and_deletes(void **state)
 
 static void test_own_writes_are_not_read_again(void **state)
 {
-	const struct handle *before;
-
 	(void)state;
 	start();
-	assert_int_equal(put_handle(&a, "h", 1, 0), 0);
-	before = handle_of(&a, "h");
-	settle();
-	assert_ptr_equal(handle_of(&a, "h"), before);
+	for (unsigned i = 1; i < 10; i++) {
+		const struct handle *before = handle_of(&a, "h");
+		struct handle *h = row_new(sizeof *h);
+		struct ended e = { 0 };
+
+		set_meta(&h->row, &h->meta, "", "h");
+		h->id = h->meta.name;
+		store_put(&a.store, kind_named("IPAMHandle"), &h->row, before ? before->meta.version : 0, on_ended, &e);
+		a.loop.stop = true;	/* the write and its end, but no events */
+		loop_turn(&a.loop, 0);
+		a.loop.stop = false;
+		assert_true(e.done && e.rc == 0);
+		before = handle_of(&a, "h");
+		settle();
+		assert_ptr_equal(handle_of(&a, "h"), before);
+	}
 }
 
 static void test_written_file_is_the_golden_form(void **state)
