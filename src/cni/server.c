@@ -114,14 +114,14 @@ void request_fail(struct cni_request *r, int code, const char *fmt, ...)
 	request_answer(r, 1, &out);
 }
 
+/* A letter or digit, then those and "_", ".", "-": so no path can be made of it. */
 bool cni_name_valid(const char *text)
 {
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	size_t len = text ? strlen(text) : 0;
 
-	return len && len <= 200 && strchr(letters, text[0]) && text[strspn(text, letters)] != '\0' ?
-	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == len : len && len <= 200 &&
-	       strspn(text, letters) == len;
+	return len && len <= 200 && strchr(ALNUM, text[0]) && strspn(text, ALNUM "_.-") == len;
+#undef ALNUM
 }
 
 bool cni_ifname_valid(const char *text)

@@ -175,7 +175,9 @@ static int pass_netns(const struct shim *s, int agent, int netns)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
 	rc = frame_send_fds(agent, fds, ARRAY_SIZE(fds));
 	close(fds[0]);
-	return rc < 0 ? shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc)) : 0;
+	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)	/* these: it has answered already */
+		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
+	return 0;
 }
 
 /* CNI_* of the environment, each terminated, an empty one, then stdin. */
