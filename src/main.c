@@ -17,6 +17,7 @@
 struct options {
 	const char *config;
 	bool config_given, json;
+	const char *file;
 	char *sets[64];
 	unsigned set_count;
 	const char *socket;
@@ -144,7 +145,7 @@ static int parse(struct options *o, int argc, char **argv)
 		const char *arg = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
 		const bool wants_value = strcmp(arg, "-o") == 0 || strcmp(arg, "--config") == 0 ||
 					 strcmp(arg, "--set") == 0 || strcmp(arg, "--socket") == 0 ||
-					 strcmp(arg, "--ready-fd") == 0;
+					 strcmp(arg, "--ready-fd") == 0 || strcmp(arg, "-f") == 0;
 		uint64_t fd;
 
 		if (wants_value && !value)
@@ -163,6 +164,8 @@ static int parse(struct options *o, int argc, char **argv)
 			o->sets[o->set_count++] = argv[i];
 		} else if (strcmp(arg, "--socket") == 0) {
 			o->socket = value;
+		} else if (strcmp(arg, "-f") == 0) {
+			o->file = value;
 		} else if (strcmp(arg, "--ready-fd") == 0) {
 			if (str_u64(value, 1 << 20, &fd) < 0)
 				return usage("--ready-fd wants a number", value);

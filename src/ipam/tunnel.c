@@ -54,6 +54,7 @@ static void on_assigned(struct ipam_request *r)
 			      "no tunnel address: %s", r->err.text);
 	else
 		model_problem_clear(m, "overlay", names[t->family].type);
+	model_tunnel_set(m, t->family, &r->ips[t->family]);
 }
 
 static void ask(struct tunnel *t)
