@@ -77,7 +77,7 @@ static bool may_be_ready(const struct agent *a)
 
 	return m->complete && m->endpoints_known && model_self(m) && model_uplink(m) &&
 	       (ipam_serves(a->pass.ipam, FAMILY_V4, false) || ipam_serves(a->pass.ipam, FAMILY_V6, false)) &&
-	       route_settled(a->pass.route);
+	       route_tried(a->pass.route) && cni_settled(a->pass.cni);
 }
 
 static void become_ready(struct agent *a)

@@ -46,6 +46,7 @@ struct cni {
 	struct nl pod_nl;		/* of whichever pod is being attached: buffers that stay */
 	struct reaper *reaper;
 	bool open;
+	unsigned reasserting;		/* addresses of pods whose blocks were lost */
 	struct cni_request *requests;
 };
 

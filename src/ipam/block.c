@@ -187,18 +187,33 @@ static void attribute_fill(struct arena *mem, struct block_attribute *a, const s
 	a->json = arena_str(mem, str_text(&text));
 }
 
-int block_assign(struct block *b, const struct block_owner *owner)
+/* The free ordinal at place n of the FIFO. */
+static int assign_nth(struct block *b, unsigned n, const struct block_owner *owner)
 {
-	if (!b->free_count || b->attribute_count == b->size)
-		return -ENOSPC;
+	unsigned ordinal = b->unallocated[n];
 
-	unsigned ordinal = b->unallocated[0];
-
-	memmove(b->unallocated, b->unallocated + 1, --b->free_count * sizeof *b->unallocated);
+	memmove(b->unallocated + n, b->unallocated + n + 1, (--b->free_count - n) * sizeof *b->unallocated);
 	attribute_fill(&b->row.mem, &b->attributes[b->attribute_count], owner);
 	b->allocations[ordinal] = b->attribute_count++;
 	b->sequences[ordinal] = b->sequence++;
 	return ordinal;
+}
+
+int block_assign(struct block *b, const struct block_owner *owner)
+{
+	return b->free_count && b->attribute_count < b->size ? assign_nth(b, 0, owner) : -ENOSPC;
+}
+
+int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner *owner)
+{
+	const struct block_attribute *a = block_attribute(b, ordinal);
+
+	if (a)
+		return a->handle && strcmp(a->handle, owner->handle) == 0 ? (int)ordinal : -EADDRINUSE;
+	for (unsigned n = 0; n < b->free_count; n++)
+		if (b->unallocated[n] == ordinal)
+			return assign_nth(b, n, owner);
+	return -EADDRINUSE;
 }
 
 bool block_release(struct block *b, unsigned ordinal, const char *handle)

@@ -23,6 +23,8 @@ struct block *block_copy(const struct block *b);
 
 /* Gives the ordinal at the head of the FIFO to owner.  The ordinal, or -ENOSPC. */
 int block_assign(struct block *b, const struct block_owner *owner);
+/* Gives that ordinal to owner; also again when it has it.  -EADDRINUSE: another handle holds it. */
+int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner *owner);
 /* Frees the ordinal when handle holds it.  False otherwise. */
 bool block_release(struct block *b, unsigned ordinal, const char *handle);
 

@@ -156,6 +156,14 @@ static void claim_go(struct claim *c)
 	}
 }
 
+static void claim_cidr(struct claim *c, const struct prefix *cidr)
+{
+	c->cidr = *cidr;
+	c->tries = 0;
+	c->step = CLAIM_PENDING;
+	claim_go(c);
+}
+
 /* The n-th CIDR of the pool from the node's own starting point, so that a node tends to return to its old blocks. */
 static struct prefix candidate(const struct ipam *ipam, const struct pool *p, uint64_t count, uint64_t n)
 {
@@ -175,6 +183,17 @@ static bool cidr_taken(const struct ipam *ipam, const struct prefix *cidr)
 		if (b->cidr.len != cidr->len && prefix_overlaps(&b->cidr, cidr))
 			return true;
 	return false;
+}
+
+/* The block that a fixed address belongs to, in the pool that holds it. */
+static bool fixed_cidr(const struct ipam *ipam, const struct addr *fixed, struct prefix *cidr)
+{
+	const struct pool *p = model_pool_of(ipam->model, fixed);
+
+	if (!p)
+		return false;
+	*cidr = prefix_mask((struct prefix){ *fixed, p->block_size });
+	return !cidr_taken(ipam, cidr);
 }
 
 static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct prefix *cidr)
@@ -231,27 +250,52 @@ void claim_start(struct ipam *ipam, int family)
 
 	if (c->step != CLAIM_NONE)
 		return;
+	const struct ipam_request *first = ipam->asks[family]->request;
+
+	if (first->fixed[family].family) {
+		if (!fixed_cidr(ipam, &first->fixed[family], &cidr)) {
+			err_set(&e, EADDRNOTAVAIL, "address %s is in no pool", addr_text(&first->fixed[family]).s);
+			claim_end(c, 101, &e);
+			return;
+		}
+		claim_cidr(c, &cidr);
+		return;
+	}
 	if (blocks_held(ipam, family) >= IPAM_BLOCKS_PER_HOST) {
 		err_set(&e, ENOSPC, "node %s holds %d blocks already and all are full", ipam->node, IPAM_BLOCKS_PER_HOST);
 		claim_end(c, 101, &e);
 		return;
 	}
-	if (!choose_cidr(ipam, family, ipam->asks[family]->request->tunnel, &cidr, &full)) {
+	if (!choose_cidr(ipam, family, first->tunnel, &cidr, &full)) {
 		err_set(&e, ENOSPC, full.len ? "no free address: pool %s is full" : "no usable pool of this family%s",
 			str_text(&full));
 		claim_end(c, 101, &e);
 		return;
 	}
-	c->cidr = cidr;
-	c->tries = 0;
-	c->step = CLAIM_PENDING;
-	claim_go(c);
+	claim_cidr(c, &cidr);
+}
+
+/* A block of ours whose affinity was lost. */
+static const struct block *block_unclaimed(const struct ipam *ipam, int family)
+{
+	const struct block *b;
+	char name[254];
+
+	table_each(&ipam->model->blocks, b) {
+		if (b->deleted || b->cidr.addr.family != family_of(family) || !b->node || strcmp(b->node, ipam->node) != 0)
+			continue;
+		affinity_name(name, ipam->node, &b->cidr);
+		if (!table_find(&ipam->model->affinities, name))
+			return b;
+	}
+	return NULL;
 }
 
 bool claim_resume(struct ipam *ipam, int family)
 {
 	struct claim *c = &ipam->claims[family];
 	const struct affinity *a;
+	const struct block *b;
 
 	if (c->step != CLAIM_NONE)
 		return true;
@@ -260,11 +304,12 @@ bool claim_resume(struct ipam *ipam, int family)
 		    strcmp(a->type, "host") != 0 || a->cidr.addr.family != family_of(family))
 			continue;
 		log_info("ipam", "block %s: a claim was left half done, going on", prefix_text(&a->cidr).s);
-		c->cidr = a->cidr;
-		c->tries = 0;
-		c->step = CLAIM_PENDING;
-		claim_go(c);
+		claim_cidr(c, &a->cidr);
 		return true;
 	}
-	return false;
+	if (!(b = block_unclaimed(ipam, family)))
+		return false;
+	log_info("ipam", "block %s: its affinity is lost, made again", b->row.key);
+	claim_cidr(c, &b->cidr);
+	return true;
 }

@@ -137,3 +137,22 @@ void handle_sync(struct ipam *ipam, const char *id)
 	if (!ipam->sync_timer.on)
 		timer_set(ipam->loop, &ipam->sync_timer, IPAM_SYNC_MS);
 }
+
+void handles_check(struct ipam *ipam)
+{
+	const struct block *b;
+
+	ipam->handles_checked = true;
+	table_each(&ipam->model->blocks, b) {
+		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
+			continue;
+		for (unsigned i = 0; i < b->attribute_count; i++) {
+			struct arena mem = { 0 };
+			const char *id = b->attributes[i].handle;
+
+			if (id && !table_find(&ipam->model->handles, handle_key(&mem, id)))
+				handle_sync(ipam, id);
+			arena_free(&mem);
+		}
+	}
+}

@@ -351,21 +351,54 @@ static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, 
 	return f ? f : flight_open(ipam, best);
 }
 
+/* The block of a fixed address, whoever's it is. */
+static struct flight *block_of(struct ipam *ipam, const struct addr *fixed, bool *busy)
+{
+	const struct block *b;
+
+	*busy = false;
+	table_each(&ipam->model->blocks, b) {
+		struct flight *f;
+
+		if (b->deleted || block_ordinal(b, fixed) < 0)
+			continue;
+		f = flight_of(ipam, b);
+		*busy = f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals));
+		return *busy ? NULL : f ? f : flight_open(ipam, b);
+	}
+	return NULL;
+}
+
+static void ask_taken(struct ipam *ipam, struct ipam_ask *a)
+{
+	struct err e;
+
+	err_set(&e, EADDRINUSE, "address %s is taken", addr_text(&a->request->fixed[a->family]).s);
+	ask_pop(ipam, a->family);
+	ask_fail(ipam, a, 103, &e);
+}
+
 static void asks_step(struct ipam *ipam, int family)
 {
 	struct ipam_ask *a;
 	bool busy;
 
 	while ((a = ipam->asks[family])) {
-		struct flight *f = block_choose(ipam, a, &busy);
+		const struct addr *fixed = &a->request->fixed[family];
+		struct flight *f = fixed->family ? block_of(ipam, fixed, &busy) : block_choose(ipam, a, &busy);
 
 		if (!f) {
 			if (!busy)
 				claim_start(ipam, family);
 			return;
 		}
-		int ordinal = block_assign(f->copy, &a->request->owner);
+		int ordinal = fixed->family ? block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner) :
+					      block_assign(f->copy, &a->request->owner);
 
+		if (ordinal == -EADDRINUSE) {
+			ask_taken(ipam, a);
+			continue;
+		}
 		if (ordinal < 0)
 			return;
 		ask_pop(ipam, family);
@@ -397,6 +430,8 @@ void ipam_run(struct ipam *ipam)
 	if (m->pools.dirty)
 		model_judge_pools(m);
 	pools_default(ipam);
+	if (!ipam->handles_checked)
+		handles_check(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
 		if (!ipam->resumed[f] && !claim_resume(ipam, f))
 			ipam->resumed[f] = true;

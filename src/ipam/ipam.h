@@ -24,13 +24,14 @@ struct ipam_ask {			/* one family of a request; ipam's own */
 
 /*
  * One address of each wanted family.  Lives in its owner until done() is called, always from the loop.
- * Success: code 0, ips[].  Failure: code is the CNI error code (11, 101, 102), err its text, and nothing
+ * Success: code 0, ips[].  Failure: code is the CNI error code (11, 101, 102, 103), err its text, and nothing
  * stays assigned.
  */
 struct ipam_request {
 	struct block_owner owner;	/* its strings belong to the caller, until done() */
 	bool tunnel;			/* from pools whose allowedUses has Tunnel, else Workload */
 	bool want[FAMILIES];
+	struct addr fixed[FAMILIES];	/* this very address; family 0: any */
 	void (*done)(struct ipam_request *r);
 	struct addr ips[FAMILIES];
 	int code;

@@ -69,7 +69,7 @@ struct ipam {
 	struct handle_sync *syncs;
 	struct default_pool defaults[FAMILIES];
 	struct tunnel tunnels[FAMILIES];
-	bool resumed[FAMILIES];
+	bool resumed[FAMILIES], handles_checked;
 };
 
 /* pool.c: may this node take new addresses of that use from the pool? */
@@ -86,6 +86,7 @@ void ipam_kick(struct ipam *ipam);
 /* handle.c */
 void handles_start(struct ipam *ipam);
 void handle_sync(struct ipam *ipam, const char *id);
+void handles_check(struct ipam *ipam);	/* once: handles of own blocks that were lost are written again */
 
 /* tunnel.c */
 void tunnels_run(struct ipam *ipam);

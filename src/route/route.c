@@ -236,6 +236,11 @@ void route_run(struct route *r)
 	retry_arm(r);
 }
 
+bool route_tried(const struct route *r)
+{
+	return r->started && !r->torn && !has_work(r);
+}
+
 bool route_settled(const struct route *r)
 {
 	if (!r->started || r->torn || has_work(r))

@@ -24,6 +24,8 @@ void route_run(struct route *r);
 
 /* `manx routes`: each wanted route, what the kernel has, conflicts with foreign routes. */
 void route_show(struct route *r, struct str *out, bool json);
+/* True when everything wanted was tried at least once: what does not fit is named, and does not keep a node from being ready. */
+bool route_tried(const struct route *r);
 /* True when everything wanted is in the kernel. */
 bool route_settled(const struct route *r);
 

@@ -317,8 +317,8 @@ static void on_agent_event(struct file_store *f, const struct file_watch *w, con
 	ref.name[len - 5] = '\0';
 	if (!kind_name_ok(ref.kind, ref.namespace, ref.name) || !file_agent_path(path, sizeof path, &ref))
 		return;
-	if ((ev->mask & (IN_MOVED_TO | IN_CLOSE_WRITE)) &&
-	    fstatat(file_agent_folder(f, ref.kind), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && file_wrote(f, &st, ev->mask))
+	if ((ev->mask & IN_MOVED_TO) &&
+	    fstatat(file_agent_folder(f, ref.kind), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && file_wrote(f, &st))
 		return;
 	file_agent_load(f, &ref, NULL);
 }

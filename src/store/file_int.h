@@ -45,9 +45,8 @@ struct file_watch {
 	char namespace[OBJECT_NAMESPACE_MAX];
 };
 
-/* A file that we wrote: its events tell nothing new, each once. */
+/* A file that we wrote: its event tells nothing new, once. */
 struct own_write {
-	uint32_t events;		/* IN_MOVED_TO, IN_CLOSE_WRITE: still to come */
 	dev_t dev;
 	ino_t ino;
 	off_t size;
@@ -116,7 +115,7 @@ void file_write(struct store *s, struct store_write *w);
 void file_write_fail(struct file_store *f, int rc);	/* all that wait */
 void file_write_stop(struct file_store *f);
 void file_write_init(struct file_store *f);
-/* That event is of a file that we wrote, and it is the first one of its sort. */
-bool file_wrote(struct file_store *f, const struct stat *st, uint32_t event);
+/* The file that was renamed in is one that we wrote, and that is asked for the first time. */
+bool file_wrote(struct file_store *f, const struct stat *st);
 
 #endif

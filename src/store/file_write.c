@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -29,7 +28,6 @@ enum {
 	LOCK_FIRST_MS = 1, LOCK_MAX_MS = 5, LOCK_SAY_MS = 5000,
 	COUNTER_SIZE = 21,		/* 20 digits and a newline: every write covers the last one */
 	NAME_MAX_BYTES = 255,
-	TEMP_EXTRA = 20,		/* what fs_replace() puts around a name */
 };
 
 /* --- the counter --- */
@@ -69,20 +67,19 @@ static void own_write_note(struct file_store *f, const char *path, const struct 
 	if (fstatat(file_agent_folder(f, k), path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	f->own_writes[f->own_next++ % FILE_OWN_WRITES] = (struct own_write){
-		.events = IN_MOVED_TO | IN_CLOSE_WRITE, .dev = st.st_dev, .ino = st.st_ino, .size = st.st_size,
-		.mtime = st.st_mtim };
+		.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim };
 }
 
-/* Once each: the same inode may soon be somebody else's file, of the same size in the same tick of the clock. */
-bool file_wrote(struct file_store *f, const struct stat *st, uint32_t event)
+/* Once: the same inode may soon be somebody else's file, of the same size in the same tick of the clock. */
+bool file_wrote(struct file_store *f, const struct stat *st)
 {
 	for (unsigned i = 0; i < FILE_OWN_WRITES; i++) {
 		struct own_write *w = &f->own_writes[i];
 
-		if (!(w->events & event) || w->ino != st->st_ino || w->dev != st->st_dev || w->size != st->st_size ||
+		if (!w->ino || w->ino != st->st_ino || w->dev != st->st_dev || w->size != st->st_size ||
 		    w->mtime.tv_sec != st->st_mtim.tv_sec || w->mtime.tv_nsec != st->st_mtim.tv_nsec)
 			continue;
-		w->events &= ~event;
+		w->ino = 0;
 		return true;
 	}
 	return false;
@@ -174,7 +171,7 @@ static int admit(const struct file_store *f, const struct store_write *w, struct
 		return -EINVAL;
 	if (w->row && strcmp(kind_meta(w->kind, w->row)->name, ref->name) != 0)
 		return -EINVAL;
-	if (strlen(ref->name) + strlen(".json") + TEMP_EXTRA > NAME_MAX_BYTES)
+	if (strlen(ref->name) + strlen(".json") > NAME_MAX_BYTES)
 		return -ENAMETOOLONG;
 	return !w->kind->merge && file_user_shows(f, w->kind, w->key) ? -EPERM : 0;
 }

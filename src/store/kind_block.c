@@ -346,20 +346,6 @@ static void put_attribute(struct json_out *o, const struct block_attribute *a)
 	json_close(o, '}');
 }
 
-/* Without printf: most of a block is numbers, and every ADD writes one. */
-static void put_number(struct json_out *o, const char *name, int64_t n)
-{
-	char text[24], *at = text + sizeof text;
-	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-
-	do
-		*--at = (char)('0' + left % 10);
-	while (left /= 10);
-	if (n < 0)
-		*--at = '-';
-	json_put_raw(o, name, at, (size_t)(text + sizeof text - at));
-}
-
 static void put_sequences(struct json_out *o, const struct block *b)
 {
 	json_open(o, "sequenceNumberForAllocation", '{');
@@ -369,7 +355,7 @@ static void put_sequences(struct json_out *o, const struct block *b)
 		if (!b->sequences[i])
 			continue;
 		snprintf(text, sizeof text, "%u", i);
-		put_number(o, text, b->sequences[i]);
+		json_put_int(o, text, b->sequences[i]);
 	}
 	json_close(o, '}');
 }
@@ -388,12 +374,12 @@ void block_encode(struct json_out *o, const struct row *row)
 		if (b->allocations[i] == BLOCK_FREE)
 			json_put_null(o, NULL);
 		else
-			put_number(o, NULL, b->allocations[i]);
+			json_put_int(o, NULL, b->allocations[i]);
 	}
 	json_close(o, ']');
 	json_open(o, "unallocated", '[');
 	for (unsigned i = 0; i < b->free_count; i++)
-		put_number(o, NULL, b->unallocated[i]);
+		json_put_int(o, NULL, b->unallocated[i]);
 	json_close(o, ']');
 	json_open(o, "attributes", '[');
 	for (unsigned i = 0; i < b->attribute_count; i++)
