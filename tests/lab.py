@@ -1,0 +1,633 @@
+"""A lab on one machine: a switch, nodes and pods as network namespaces, the real agent in each node.
+
+    with Lab() as lab:
+        one, two = lab.node(), lab.node()
+        one.start(), two.start()
+        web, db = one.pod("web-0"), two.pod("db-0")
+        assert tcp(web, db.v4, server=db)
+
+Every namespace is a file in the lab's own folder, so nothing has a name that could collide, and
+nothing of the host changes.  After isolate() the mounts live in a mount namespace of this process:
+they end with it, however it ends; so do the agents (PR_SET_PDEATHSIG).  Python 3.9, standard library,
+iproute2, util-linux, iputils-ping.
+"""
+import contextlib
+import ctypes
+import hashlib
+import ipaddress
+import json
+import os
+import pathlib
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = os.environ.get("MANX", str(ROOT / "build" / "manx"))
+POOLS = ["10.42.0.0/16", "fd00:10:42::/48"]
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+KERNEL_NAMES = ("cali", "tunl0", "vxlan.calico", "vxlan-v6.calico")
+
+# --- namespaces -----------------------------------------------------------------------------------
+
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS, CLONE_NEWNET, MNT_DETACH = 0x00020000, 0x40000000, 2
+MS_REC, MS_PRIVATE, PR_SET_PDEATHSIG = 1 << 14, 1 << 18, 1
+isolated = False
+
+
+def syscall(what, rc):
+    if rc != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, "%s: %s" % (what, os.strerror(code)))
+
+
+def isolate():
+    """A mount namespace of our own: whatever happens to this process, no mount of a lab outlives it."""
+    global isolated
+    if not isolated:
+        syscall("unshare", libc.unshare(CLONE_NEWNS))
+        syscall("mount", libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+        isolated = True
+
+
+def die_with_parent():
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def run(argv, check=True, timeout=30, **kw):
+    """subprocess.run with text, captured output, a time limit, and an error that shows what was said."""
+    kw.setdefault("stdin", subprocess.DEVNULL if "input" not in kw else None)
+    if kw["stdin"] is None:
+        del kw["stdin"]
+    p = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kw)
+    if check and p.returncode != 0:
+        raise AssertionError("%s: exit %d\n%s%s" % (" ".join(argv), p.returncode, p.stdout, p.stderr))
+    return p
+
+
+def wait_for(what, probe, timeout=5.0, step=0.01):
+    """Asks probe() until its answer is true, and returns it; fails after timeout seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError("after %.1f s still not: %s" % (timeout, what))
+        time.sleep(step)
+
+
+class Namespace:
+    """A network namespace, held by a bind mount on a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        run(["unshare", "--net=" + self.created(), "ip", "link", "set", "lo", "up"])
+        self.sysctl({"net/ipv6/conf/default/accept_dad": 0, "net/ipv6/conf/all/accept_dad": 0})
+
+    def created(self):
+        open(self.path, "w").close()
+        return self.path
+
+    def remove(self):
+        if os.path.exists(self.path):
+            libc.umount2(self.path.encode(), MNT_DETACH)
+            os.unlink(self.path)
+
+    def inode(self):
+        return os.stat(self.path).st_ino
+
+    @contextlib.contextmanager
+    def entered(self):
+        """This thread is inside; sockets made and /proc/sys/net files opened meanwhile are the namespace's."""
+        home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(self.path, os.O_RDONLY)
+        try:
+            syscall("setns", libc.setns(there, CLONE_NEWNET))
+            try:
+                yield
+            finally:
+                syscall("setns", libc.setns(home, CLONE_NEWNET))
+        finally:
+            os.close(home)
+            os.close(there)
+
+    def argv(self, *argv):
+        return ["nsenter", "--net=" + self.path, *argv]
+
+    def run(self, *argv, **kw):
+        return run(self.argv(*argv), **kw)
+
+    def ip(self, *args, **kw):
+        """`ip -j ARGS`, parsed."""
+        out = self.run("ip", "-j", *" ".join(args).split(), **kw).stdout
+        return [row for row in json.loads(out or "[]") if row]
+
+    def batch(self, *lines):
+        """Commands for `ip -batch`, one a line."""
+        self.run("ip", "-batch", "-", input="\n".join(lines) + "\n")
+
+    def sysctl(self, settings):
+        with self.entered():
+            for key, value in settings.items():
+                with open("/proc/sys/" + key, "w") as f:
+                    f.write(str(value))
+
+    def sysctl_get(self, key):
+        with self.entered(), open("/proc/sys/" + key) as f:
+            return f.read().strip()
+
+    def socket(self, family, kind):
+        with self.entered():
+            return socket.socket(family, kind)
+
+    def links(self):
+        return {row["ifname"]: row for row in self.ip("-d link")}
+
+    def routes(self, family=4, protocol=None):
+        """Routes of the main table by destination; protocol: only that rtm_protocol."""
+        rows = self.ip("-%d -N -d route show table main" % family)
+        return {row["dst"]: row for row in rows if protocol is None or str(row.get("protocol")) == str(protocol)}
+
+
+# --- traffic --------------------------------------------------------------------------------------
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def ping(source, address, wait=1, count=1, size=None):
+    """One echo request (or count), answered within wait seconds?"""
+    more = [] if size is None else ["-M", "do", "-s", str(size)]
+    return source.run("ping", "-n", "-q", "-c", str(count), "-i", "0.01", "-W", str(wait), *more, address,
+                      check=False, timeout=wait * count + 10).returncode == 0
+
+
+def tcp(source, address, server, timeout=1.0):
+    """A connection from source to address, where server listens; a word each way."""
+    with server.socket(family_of(address), socket.SOCK_STREAM) as door, \
+            source.socket(family_of(address), socket.SOCK_STREAM) as here:
+        door.bind((address, 0))
+        door.listen(1)
+        door.settimeout(timeout)
+        here.settimeout(timeout)
+        try:
+            here.connect(door.getsockname())
+            there, _ = door.accept()
+            with there:
+                there.settimeout(timeout)
+                here.sendall(b"ping")
+                if there.recv(4) != b"ping":
+                    return False
+                there.sendall(b"pong")
+                return here.recv(4) == b"pong"
+        except OSError:
+            return False
+
+
+def udp(source, address, server, timeout=1.0, size=4):
+    """One datagram there, one back to where it came from; the source address that the server saw, or None."""
+    with server.socket(family_of(address), socket.SOCK_DGRAM) as there, \
+            source.socket(family_of(address), socket.SOCK_DGRAM) as here:
+        there.bind((address, 0))
+        there.settimeout(timeout)
+        here.settimeout(timeout)
+        try:
+            here.connect(there.getsockname())
+            here.send(b"p" * size)
+            data, peer = there.recvfrom(size)
+            there.sendto(data, peer)
+            return peer[0] if here.recv(size) == data else None
+        except OSError:
+            return None
+
+
+def matrix(pods, family, timeout=1.0):
+    """{(from, to): bool}: who opens a TCP connection to whom; all at once, so a wall costs one timeout."""
+    kind, text = (socket.AF_INET, "v4") if family == 4 else (socket.AF_INET6, "v6")
+    doors, waiting, answer = {}, {}, {}
+    poll = select.poll()
+    try:
+        for pod in pods:
+            doors[pod] = pod.socket(kind, socket.SOCK_STREAM)
+            doors[pod].bind((getattr(pod, text), 0))
+            doors[pod].listen(len(pods))
+        for a in pods:
+            for b in pods:
+                s = a.socket(kind, socket.SOCK_STREAM)
+                s.setblocking(False)
+                s.connect_ex(doors[b].getsockname())
+                waiting[s.fileno()] = (s, (a, b))
+                answer[a, b] = False
+                poll.register(s, select.POLLOUT)
+        end = time.monotonic() + timeout
+        while waiting and time.monotonic() < end:
+            for fd, _ in poll.poll(max(0, (end - time.monotonic()) * 1000)):
+                s, pair = waiting.pop(fd)
+                answer[pair] = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+                poll.unregister(fd)
+                s.close()
+    finally:
+        for s, _ in waiting.values():
+            s.close()
+        for s in doors.values():
+            s.close()
+    return answer
+
+
+# --- CNI ------------------------------------------------------------------------------------------
+
+class Answer:
+    """What a CNI call gave: exit code, stdout, stderr, the JSON of stdout, milliseconds."""
+
+    def __init__(self, argv, code, out, err, ms):
+        self.argv, self.code, self.out, self.err, self.ms = argv, code, out, err, ms
+        try:
+            self.json = json.loads(out) if out.strip() else None
+        except ValueError:
+            self.json = None
+
+    def ok(self):
+        assert self.code == 0, "%s: exit %d: %s %s" % (self.argv, self.code, self.out.strip(), self.err.strip())
+        return self
+
+    def refused(self, code, *words):
+        """Holds the answer against what the specification wants of an error."""
+        assert self.code == 1, "exit %d: %s %s" % (self.code, self.out, self.err)
+        assert self.json, "no JSON on stdout: %r (stderr %r)" % (self.out, self.err)
+        assert self.json.get("code") == code, self.json
+        assert self.json.get("msg"), self.json
+        assert isinstance(self.json.get("cniVersion"), str), self.json
+        assert len(self.err.strip().splitlines()) == 1, "one line on stderr: %r" % self.err
+        text = self.json["msg"] + " " + self.json.get("details", "")
+        for word in words:
+            assert word in text, "%r is not in %r" % (word, text)
+        return self
+
+    def ips(self):
+        return [ip["address"] for ip in self.json["ips"]]
+
+
+class Call:
+    """A CNI call under way."""
+
+    def __init__(self, argv, env, text):
+        self.argv, self.begun = argv, time.monotonic()
+        self.process = subprocess.Popen(argv, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(text)
+            self.process.stdin.close()
+        self.process.stdin = None
+
+    def finish(self, timeout=30):
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+            raise AssertionError("%s: no end after %d s\n%s%s" % (self.argv, timeout, out, err))
+        return Answer(self.argv, self.process.returncode, out, err, (time.monotonic() - self.begun) * 1000)
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def container_id(text):
+    """64 hex digits, as runtimes make them."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Pod(Namespace):
+    """A pod's namespace on a node; add() and delete() go through the real CNI face."""
+
+    def __init__(self, node, name, namespace="default", uid="", container=None):
+        self.node, self.name, self.namespace, self.uid = node, name, namespace, uid
+        self.container = container or container_id("%s/%s/%d" % (namespace, name, node.lab.count()))
+        self.v4 = self.v6 = None
+        self.result = None
+        super().__init__(node.lab.dir / ("pod-%d" % node.lab.count()))
+
+    def identity(self, **kw):
+        return {"namespace": self.namespace, "pod": self.name, "uid": self.uid, **kw}
+
+    def start_add(self, **kw):
+        return self.node.cni_start("ADD", self.container, self.path, **self.identity(**kw))
+
+    def add(self, **kw):
+        return self.added(self.start_add(**kw).finish())
+
+    def added(self, answer):
+        self.result = answer.ok()
+        for text in answer.ips():
+            if ":" in text:
+                self.v6 = text.split("/")[0]
+            else:
+                self.v4 = text.split("/")[0]
+        return self
+
+    def delete(self, **kw):
+        return self.node.cni("DEL", self.container, self.path, **self.identity(**kw))
+
+    @property
+    def host_if(self):
+        return host_if(self.namespace, self.name)
+
+    def remove(self):
+        super().remove()
+        if self in self.node.pods:
+            self.node.pods.remove(self)
+
+
+def host_if(namespace, pod):
+    return "cali" + hashlib.sha1(("%s.%s" % (namespace, pod)).encode()).hexdigest()[:11]
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+class Node(Namespace):
+    """A node: a namespace with an uplink eth0, a folder for its agent, the agent."""
+
+    def __init__(self, lab, name, subnet):
+        self.lab, self.name, self.subnet = lab, name, subnet
+        self.dir = lab.dir / name
+        self.dir.mkdir()
+        super().__init__(self.dir / "net")
+        self.pods, self.process, self.config, self.args, self.exits = [], None, {}, [], []
+        self.number = len(lab.nodes) + 1
+        self.v4, self.v6 = lab.plug(self)
+        self.store = lab.dir / "store"
+        for key in ("run", "state", "net.d", "bin"):
+            (self.dir / key).mkdir()
+
+    @property
+    def socket_path(self):
+        return str(self.dir / "run" / "manx.sock")
+
+    @property
+    def log_path(self):
+        return self.dir / "agent.log"
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def defaults(self):
+        return {"node_name": self.name, "datastore": "file %s" % self.store, "run_dir": self.dir / "run",
+                "state_dir": self.dir / "state", "cni_conf_dir": self.dir / "net.d", "cni_bin_dir": self.dir / "bin",
+                "pool": POOLS, "ipam_reserve": 0}
+
+    def write_config(self, **config):
+        """manx.conf of the lab's defaults, what was given before, and this; None leaves a key out."""
+        self.config.update(config)
+        lines = []
+        for key, value in {**self.defaults(), **self.config}.items():
+            if value is not None:
+                lines += ["%s = %s" % (key, v) for v in (value if isinstance(value, list) else [value])]
+        path = self.dir / "manx.conf"
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    def start(self, wait=True, args=(), env=None, timeout=15, pass_fds=(), **config):
+        assert self.process is None or self.process.poll() is not None, "%s runs already" % self.name
+        argv = self.argv(BINARY, "agent", "--config", self.write_config(**config), *args)
+        with open(self.log_path, "a") as log:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={"PATH": PATH, **(env or {})}, pass_fds=pass_fds,
+                                            preexec_fn=None if self.lab.keep else die_with_parent,
+                                            start_new_session=self.lab.keep)
+        if wait:
+            self.wait_ready(timeout)
+        return self
+
+    def wait_ready(self, timeout=15):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError("agent of %s ended with %d\n%s" % (self.name, self.process.returncode, self.log()))
+            status = self.manx("status", "-o", "json", check=False)
+            return status.returncode == 0 and json.loads(status.stdout)["ready"]
+        wait_for("%s is ready" % self.name, ready, timeout)
+
+    def end(self, signo=signal.SIGTERM, timeout=10):
+        """Ends the agent by its pid; returns its exit status."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signo)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("agent of %s did not end within %d s\n%s" % (self.name, timeout, self.log()))
+        self.process = None
+        return code
+
+    stop = end
+
+    def kill(self):
+        return self.end(signal.SIGKILL)
+
+    def restart(self, signo=signal.SIGTERM, **config):
+        self.end(signo)
+        return self.start(**config)
+
+    def manx(self, *args, **kw):
+        """The binary as a command, pointed at this node's socket (in the node's namespace only if need be)."""
+        return run([BINARY, *args, "--socket", self.socket_path], env={"PATH": PATH}, **kw)
+
+    def show(self, *args):
+        return json.loads(self.manx(*args, "-o", "json").stdout)
+
+    def conf(self, **changes):
+        conf = {"cniVersion": "1.0.0", "name": "k8s-pod-network", "type": "manx", "socket": self.socket_path}
+        conf.update(changes)
+        return json.dumps({k: v for k, v in conf.items() if v is not None})
+
+    def cni_start(self, command, container, netns, ifname="eth0", namespace=None, pod=None, uid=None, conf=None,
+                  env=None, stdin=None, binary=None):
+        """Starts a CNI call: conf changes the network configuration, env the environment (None: unset)."""
+        ids = {"IgnoreUnknown": "1", "K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": pod,
+               "K8S_POD_INFRA_CONTAINER_ID": container, "K8S_POD_UID": uid}
+        args = ";".join("%s=%s" % (k, v) for k, v in ids.items() if v) if pod else None
+        full = {"PATH": PATH, "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
+                "CNI_IFNAME": ifname, "CNI_PATH": str(self.dir / "bin"), "CNI_ARGS": args, **(env or {})}
+        text = self.conf(**(conf or {})) if stdin is None else stdin
+        return Call(self.argv(binary or BINARY), {k: str(v) for k, v in full.items() if v is not None}, text)
+
+    def cni(self, *args, timeout=30, **kw):
+        return self.cni_start(*args, **kw).finish(timeout)
+
+    def new_pod(self, name, **kw):
+        """A namespace for a pod, not yet attached."""
+        pod = Pod(self, name, **kw)
+        self.pods.append(pod)
+        return pod
+
+    def pod(self, name, namespace="default", **kw):
+        return self.new_pod(name, namespace=namespace, **kw).add()
+
+    def host_links(self):
+        return {name: row for name, row in self.links().items() if name.startswith("cali")}
+
+    def objects(self, plural):
+        return self.lab.objects(plural)
+
+
+class Lab:
+    """Nodes on a switch (one bridge a subnet, a router between them), one datastore folder, cleaned up at the end."""
+
+    def __init__(self, name="lab", keep=False, mtu=1500, parent="/tmp"):
+        self.keep, self.mtu, self.counter = keep, mtu, 0
+        self.nodes, self.extra = [], []
+        self.failed = False
+
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="manx-%s-" % name, dir=parent))
+        self.host_before = self.host_names()
+        (self.dir / "store").mkdir()
+        self.fabric = Namespace(self.dir / "fabric")
+        self.fabric.sysctl({"net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1})
+        self.subnets = set()
+        LABS.append(self)
+
+    def count(self):
+        self.counter += 1
+        return self.counter
+
+    # Subnet 0 is 192.0.2.0/24 and 2001:db8::/64; the router has .1, nodes .11, .12 ...
+    @staticmethod
+    def subnet_v4(subnet):
+        return ("192.0.2", "198.51.100", "203.0.113")[subnet]
+
+    @staticmethod
+    def subnet_v6(subnet):
+        return "2001:db8:%x:" % subnet if subnet else "2001:db8:"
+
+    def plug(self, node):
+        four, six, bridge = self.subnet_v4(node.subnet), self.subnet_v6(node.subnet), "br%d" % node.subnet
+        lines = []
+        if node.subnet not in self.subnets:
+            self.subnets.add(node.subnet)
+            lines += ["link add %s mtu %d type bridge mcast_snooping 0" % (bridge, self.mtu),
+                      "addr add %s.1/24 dev %s" % (four, bridge), "addr add %s:1/64 dev %s nodad" % (six, bridge),
+                      "link set %s up" % bridge]
+        port = "p%d" % node.number
+        lines += ["link add %s mtu %d type veth peer name eth0 mtu %d netns %s" % (port, self.mtu, self.mtu, node.path),
+                  "link set %s master %s up" % (port, bridge)]
+        self.fabric.batch(*lines)
+        v4, v6 = "%s.%d" % (four, 10 + node.number), "%s:%d" % (six, 10 + node.number)
+        node.sysctl({"net/ipv4/ip_forward": 0, "net/ipv4/conf/all/rp_filter": 0, "net/ipv4/conf/default/rp_filter": 0})
+        node.batch("addr add %s/24 dev eth0" % v4, "addr add %s/64 dev eth0 nodad" % v6, "link set eth0 up",
+                   "route add 0.0.0.0/0 via %s.1" % four, "route add ::/0 via %s:1" % six)
+        return v4, str(ipaddress.ip_address(v6))
+
+    def node(self, name=None, subnet=0):
+        node = Node(self, name or "edge-%d" % (len(self.nodes) + 1), subnet)
+        self.nodes.append(node)
+        return node
+
+    def namespace(self, name):
+        ns = Namespace(self.dir / ("ns-" + name))
+        self.extra.append(ns)
+        return ns
+
+    # The datastore folder.
+    @property
+    def store(self):
+        return self.dir / "store"
+
+    def write(self, name, text):
+        """Puts a file into the datastore folder in one step; objects are written as JSON."""
+        if not isinstance(text, str):
+            text = json.dumps(text, indent=1) + "\n"
+        tmp = self.store / (".%s.tmp" % name)
+        tmp.write_text(text)
+        tmp.rename(self.store / name)
+
+    def erase(self, name):
+        (self.store / name).unlink()
+
+    def objects(self, plural):
+        """What the agents wrote, by name."""
+        found = {}
+        for path in sorted((self.store / ".manx" / plural).glob("**/*.json")):
+            with contextlib.suppress(FileNotFoundError):    # another agent may take it away meanwhile
+                found[path.stem] = json.loads(path.read_text())
+        return found
+
+    # The end.
+    @staticmethod
+    def host_names():
+        """What would be in the host's own namespace if an agent had worked there."""
+        links = json.loads(run(["ip", "-j", "link"]).stdout or "[]")
+        routes = run(["ip", "-N", "route", "show", "table", "all"]).stdout.splitlines()
+        return {row["ifname"] for row in links if row["ifname"].startswith(KERNEL_NAMES)} | \
+               {line for line in routes if any("proto %d" % n in line for n in (171, 172, 173))}
+
+    def spaces(self):
+        return [self.fabric, *self.extra, *self.nodes, *(pod for node in self.nodes for pod in node.pods)]
+
+    def processes(self):
+        """Pids of processes inside one of our namespaces."""
+        ours, found = {ns.inode() for ns in self.spaces() if os.path.exists(ns.path)}, []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.stat("/proc/%s/ns/net" % pid).st_ino in ours and int(pid) != os.getpid():
+                    found.append(int(pid))
+        return found
+
+    def mounts(self):
+        with open("/proc/self/mountinfo") as f:
+            return [line.split()[4] for line in f if (" %s/" % self.dir) in line]
+
+    def logs(self, lines=60):
+        text = ""
+        for node in self.nodes:
+            tail = node.log().splitlines()[-lines:]
+            text += "--- agent of %s%s\n%s\n" % (node.name, "" if tail else ": no log", "\n".join(tail))
+        return text
+
+    def close(self):
+        leaks = []
+        for node in self.nodes:
+            try:
+                node.end()
+            except AssertionError as e:
+                leaks.append(str(e))
+        for pid in self.processes():        # inside our namespaces: started by us, or by what we started
+            with contextlib.suppress(OSError):
+                with open("/proc/%d/cmdline" % pid) as f:
+                    leaks.append("process %d still ran: %s" % (pid, f.read().replace("\0", " ")))
+                os.kill(pid, signal.SIGKILL)
+        for ns in reversed(self.spaces()):
+            ns.remove()
+        leaks += ["mount %s is left" % m for m in self.mounts()]
+        leaks += ["the host has %s" % n for n in sorted(self.host_names() - self.host_before)]
+        if not self.mounts():
+            shutil.rmtree(self.dir, ignore_errors=True)
+            if self.dir.exists():
+                leaks.append("folder %s is left" % self.dir)
+        LABS.remove(self)
+        return leaks
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if self.keep and kind is None:
+            return
+        if kind is not None and kind is not SystemExit:
+            sys.stderr.write(self.logs())
+        leaks = self.close()
+        if leaks and kind is None:
+            raise AssertionError("the lab leaks:\n" + "\n".join(leaks))
+        for leak in leaks:
+            sys.stderr.write("leak: %s\n" % leak)
+
+
+LABS = []       # open ones: the failure report prints their logs

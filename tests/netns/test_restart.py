@@ -1,0 +1,113 @@
+"""An agent that ends, however it ends: traffic goes on, and the next one takes over what is there."""
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab import die_with_parent, ping, wait_for
+
+
+@pytest.fixture(scope="module")
+def pair(lab):
+    one, two = lab.node().start(), lab.node().start()
+    web, db = one.pod("web-0"), two.pod("db-0")
+    for family in ("v4", "v6"):
+        wait_for("traffic across nodes", lambda: ping(web, getattr(db, family)))
+    return web, db
+
+
+class Stream:
+    """100 echo requests a second, until stopped; what was lost."""
+
+    def __init__(self, source, address):
+        self.process = subprocess.Popen(source.argv("ping", "-n", "-q", "-i", "0.01", "-c", "3000", address), text=True,
+                                        stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+
+    def lost(self):
+        time.sleep(0.1)
+        self.process.send_signal(signal.SIGINT)
+        out, _ = self.process.communicate(timeout=10)
+        sent, got = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", out).groups())
+        assert sent > 50, out
+        return sent - got
+
+
+class Monitor:
+    """What the kernel says of links, addresses and routes meanwhile."""
+
+    def __init__(self, node):
+        self.process = subprocess.Popen(node.argv("ip", "-o", "monitor", "link", "address", "route"), text=True,
+                                        stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        time.sleep(0.1)
+
+    def lines(self):
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=10)
+        return out.splitlines()
+
+
+@pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_no_packet_is_lost_when_an_agent_ends_and_starts(pair, signo):
+    web, db = pair
+    streams = [Stream(web, db.v4), Stream(web, db.v6), Stream(db, web.v4)]
+    time.sleep(0.5)
+    web.node.end(signo)
+    time.sleep(0.5)
+    web.node.start()
+    time.sleep(0.5)
+    assert [s.lost() for s in streams] == [0, 0, 0]
+
+
+def test_restart_changes_nothing_in_the_kernel(pair):
+    node = pair[0].node
+    watch = Monitor(node)
+    links = {name: link["ifindex"] for name, link in node.links().items()}
+    node.kill()
+    node.start()
+    time.sleep(0.3)
+    lines = [line for line in watch.lines() if "fe80::/64" not in line and "NEIGH" not in line]
+    assert not [line for line in lines if "Deleted" in line or "proto 17" in line], lines
+    assert links == {name: link["ifindex"] for name, link in node.links().items()}
+
+
+def test_restarted_agent_counts_its_pods(pair):
+    node = pair[0].node
+    node.restart(signal.SIGKILL)
+    assert node.show("status")["cni"]["pods"] == 1
+
+
+def test_pod_that_died_meanwhile_is_cleaned_up_by_its_del(pair):
+    node = pair[0].node
+    pod = node.pod("dies")
+    used = node.show("status")["ipam"]["used"]
+    node.kill()
+    pod.remove()
+    wait_for("the link died with its namespace", lambda: pod.host_if not in node.links())
+    node.start()
+    pod.delete().ok()
+    assert pod.v4 not in node.routes(4) and pod.v6 not in node.routes(6)
+    assert node.show("status")["ipam"]["used"] == used - 2
+
+
+def test_blocks_that_changed_meanwhile_are_routed_at_the_start(pair):
+    web, db = pair
+    web.node.kill()
+    others = [db.node.pod("new-%d" % i) for i in range(70)]
+    web.node.start()
+    last = others[-1]
+    wait_for("the new block is routed", lambda: ping(web, last.v4), timeout=3)
+    wait_for("the new IPv6 block is routed", lambda: ping(web, last.v6), timeout=3)
+    calls = [db.node.cni_start("DEL", p.container, p.path, **p.identity()) for p in others]
+    for call in calls:
+        call.finish().ok()
+    for pod in others:
+        pod.remove()
+
+
+def test_sigterm_ends_with_0_and_leaves_the_data_path(pair):
+    web, db = pair
+    assert web.node.end() == 0
+    assert ping(web, db.v4) and ping(web, db.v6)
+    web.node.start()
