@@ -83,6 +83,16 @@ static int open_temp(int dirfd, const char *temp)
 	return fd < 0 ? -errno : fd;
 }
 
+int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	autoclose int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	int rc = fd < 0 ? -errno : write_all(fd, data, len);
+
+	if (fd >= 0 && rc < 0)
+		unlinkat(dirfd, path, 0);
+	return rc;
+}
+
 int fs_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
 {
 	char temp[PATH_MAX];

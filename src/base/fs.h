@@ -16,6 +16,9 @@ int fs_read_fd(int fd, size_t max, struct str *b);	/* the same of an open descri
  */
 int fs_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
+/* Writes path in place, made or cut first; removed again when that fails. */
+int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
+
 int fs_mkdirs(const char *path, mode_t mode);		/* like mkdir -p; 0 or -errno */
 
 /* Writes text when the file holds something else (so an equal value is never rewritten). 1 changed, 0 equal, -errno. */

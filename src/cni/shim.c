@@ -144,21 +144,25 @@ static int netns_open(const struct shim *s, const char *path)
 	return keep_fd(&fd);
 }
 
-/*
- * The pod's own settings, for links that will be made in it: IPv6 on, no router
- * advertisements; forwarding on, which service load balancers in pods rely on
- * (what a pod forwards must still pass the anti-spoofing of its own link).
- */
+/* The pod's own settings that its link will inherit: IPv6 on, no router advertisements. */
 static void pod_sysctls(void)
 {
 	static const struct { const char *path, *value; } wanted[] = {
 		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0" },
 		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
-		{ "/proc/sys/net/ipv4/ip_forward", "1" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		fs_sysctl(wanted[i].path, wanted[i].value);	/* a kernel without IPv6 has no such file */
+}
+
+/*
+ * Forwarding inside the pod, which service load balancers in pods rely on.  What a pod forwards must
+ * still pass the anti-spoofing of its own link.  The agent makes the link meanwhile.
+ */
+static void pod_forwarding(void)
+{
+	fs_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
 }
 
 /* Passes a socket of the namespace, and the namespace.  0, or a printed failure's exit code. */
@@ -175,6 +179,7 @@ static int pass_netns(const struct shim *s, int agent, int netns)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
 	rc = frame_send_fds(agent, fds, ARRAY_SIZE(fds));
 	close(fds[0]);
+	pod_forwarding();
 	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)	/* these: it has answered already */
 		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
 	return 0;

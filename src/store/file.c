@@ -3,6 +3,7 @@
  *
  *	DIR/NAME.json		users' files (file_user.c): one object, an array, a List
  *	DIR/.manx/<plural>/	agents' objects, one file each (file_agent.c)
+ *	DIR/.manx/tmp		the file being written, before it is renamed into place
  *	DIR/.manx/lock		flock for writes, and the version counter (file_write.c)
  *
  * The same object may be named by several users' files and by a file in .manx.
@@ -125,7 +126,7 @@ static int plural_open(struct file_store *f, unsigned i)
 
 static void folders_close(struct file_store *f)
 {
-	int *fds[] = { &f->own, &f->lock, &f->inotify };
+	int *fds[] = { &f->own, &f->lock, &f->temp, &f->inotify };
 
 	watch_del(f->s->loop, &f->watch);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
@@ -189,6 +190,12 @@ static int folders_open(struct file_store *f, bool again, const char **what)
 	f->lock = openat(f->own, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (f->lock < 0)
 		return -errno;
+	*what = "/.manx/tmp";
+	if (mkdirat(f->own, "tmp", 0700) < 0 && errno != EEXIST)
+		return -errno;
+	f->temp = folder_open(f->own, "tmp");
+	if (f->temp < 0)
+		return f->temp;
 	*what = ": inotify";
 	f->inotify = f->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (f->inotify < 0)
@@ -411,7 +418,7 @@ static int start(struct store *s, const char *where, struct err *e)
 	struct file_store *f = xcalloc(1, sizeof *f);
 	int rc;
 
-	*f = (struct file_store){ .s = s, .dir = -1, .own = -1, .lock = -1, .inotify = -1,
+	*f = (struct file_store){ .s = s, .dir = -1, .own = -1, .lock = -1, .temp = -1, .inotify = -1,
 				  .watch = { .fd = -1, .fn = on_inotify }, .retry = { .fn = on_retry } };
 	if (kind_count > FILE_KINDS_MAX)
 		log_die("store", "%u kinds", kind_count);

@@ -57,6 +57,7 @@ struct file_store {
 	struct store *s;
 	char path[256];			/* DIR */
 	int dir, own, lock;		/* DIR, DIR/.manx, DIR/.manx/lock */
+	int temp;			/* DIR/.manx/tmp: where files are written before they are renamed into place, unwatched */
 	int plural[FILE_KINDS_MAX];	/* DIR/.manx/<plural>, -1 for kinds that agents never write */
 	int inotify;
 	struct watch watch;

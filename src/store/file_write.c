@@ -121,16 +121,24 @@ static int compare(struct file_store *f, const struct object_ref *ref, const cha
 	return have == w->expected && (have || w->row) ? 0 : -ESTALE;
 }
 
+/*
+ * A whole new file, then the rename.  The lock is held, so one name serves everybody.
+ * What a killed writer left under it is written over.
+ */
 static int replace(struct file_store *f, const struct object_ref *ref, const char *path, const struct str *text)
 {
 	int folder = file_agent_folder(f, ref->kind);
-	int rc = fs_replace(folder, path, text->s, text->len, 0600);
+	int rc = fs_write(f->temp, "write", text->s, text->len, 0600);
 
-	if (rc != -ENOENT || !*ref->namespace)
+	if (rc < 0)
 		return rc;
+	if (renameat(f->temp, "write", folder, path) == 0)
+		return 0;
+	if (errno != ENOENT || !*ref->namespace)
+		return -errno;
 	if (mkdirat(folder, ref->namespace, 0700) < 0 && errno != EEXIST)
 		return -errno;		/* the new folder's own event has it watched */
-	return fs_replace(folder, path, text->s, text->len, 0600);
+	return renameat(f->temp, "write", folder, path) < 0 ? -errno : 0;
 }
 
 static int put(struct file_store *f, const struct object_ref *ref, const char *path, struct store_write *w,
