@@ -12,11 +12,11 @@
 static uint64_t rss_bytes(void)
 {
 	autostr struct str text = { 0 };
-	unsigned long size, resident;
+	const char *resident;	/* the second number, in pages */
 
-	if (fs_read(AT_FDCWD, "/proc/self/statm", 256, &text) < 0 || sscanf(text.s, "%lu %lu", &size, &resident) != 2)
+	if (fs_read(AT_FDCWD, "/proc/self/statm", 256, &text) < 0 || !(resident = strchr(str_text(&text), ' ')))
 		return 0;
-	return (uint64_t)resident * sysconf(_SC_PAGESIZE);
+	return strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void put_problems(struct json_out *o, const struct model *m)

@@ -71,17 +71,14 @@ static size_t put_escaped(char *out, size_t room, const char *msg)
 static size_t put_head(char *out, size_t room, enum log_level level, const char *sub)
 {
 	int64_t ns = wall_ns();
-	time_t s = (time_t)(ns / 1000000000);
-	char stamp[32], lost[40] = "";
-	struct tm tm;
+	struct utc t = utc_of(ns);
+	char lost[40] = "";
 	int n;
 
-	gmtime_r(&s, &tm);
-	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
 	if (dropped)
 		snprintf(lost, sizeof lost, "dropped=%lu ", dropped);
-	n = snprintf(out, room, "time=%s.%03dZ level=%s sub=%.32s %smsg=\"", stamp,
-		     (int)(ns % 1000000000 / 1000000), level_names[level], sub, lost);
+	n = snprintf(out, room, "time=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ level=%s sub=%.32s %smsg=\"",
+		     t.year, t.month, t.day, t.hour, t.minute, t.second, (int)(ns % 1000000000 / 1000000), level_names[level], sub, lost);
 	return n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
 }
 

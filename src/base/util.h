@@ -26,4 +26,8 @@ static inline int keep_fd(int *fd) { int f = *fd; *fd = -1; return f; }
 uint64_t now_ms(void);		/* CLOCK_MONOTONIC, milliseconds */
 int64_t wall_ns(void);		/* CLOCK_REALTIME, nanoseconds */
 
+/* wall (nanoseconds since 1970) in UTC; month and day from 1.  The C library's way brings its time zones along. */
+struct utc { int year, month, day, hour, minute, second; };
+struct utc utc_of(int64_t wall);
+
 #endif

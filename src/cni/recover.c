@@ -41,14 +41,34 @@ static void pods_restart(void *ctx)
 	((struct recovery *)ctx)->count = 0;
 }
 
+/* The next word of *text to out; false when it does not fit, or there is none. */
+static bool word(const char **text, char *out, size_t size)
+{
+	size_t len = strcspn(*text, " ");
+
+	if (!len || len >= size)
+		return false;
+	memcpy(out, *text, len);
+	out[len] = '\0';
+	*text += len + ((*text)[len] == ' ');
+	return true;
+}
+
+static bool alias_read(const char *alias, struct found *f)
+{
+	const char *at = alias + strlen("manx ");
+
+	return str_prefix(alias, "manx ") && word(&at, f->network, sizeof f->network) &&
+	       word(&at, f->container, sizeof f->container) && word(&at, f->ifname, sizeof f->ifname) && !*at;
+}
+
 static void on_link(void *ctx, const struct nlmsghdr *h)
 {
 	struct recovery *rec = ctx;
 	struct found f = { 0 };
 	struct rtnl_link l;
 
-	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 ||
-	    sscanf(l.alias, "manx %200s %200s %15s", f.network, f.container, f.ifname) != 3)
+	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 || !alias_read(l.alias, &f))
 		return;
 	f.ifindex = l.index;
 	str_copy(f.name, sizeof f.name, l.name);

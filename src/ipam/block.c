@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/str.h"
 #include "base/util.h"
@@ -30,28 +29,24 @@ static const char *copy(struct arena *mem, const char *text)
 
 static const char *rfc3339(struct arena *mem, int64_t wall)
 {
-	time_t s = wall / 1000000000;
-	struct tm tm;
+	struct utc t = utc_of(wall);
 	char text[32];
 
-	gmtime_r(&s, &tm);
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02dZ", t.year, t.month, t.day, t.hour, t.minute, t.second);
 	return arena_str(mem, text);
 }
 
 /* As Go's time.String() prints it in UTC, which is what Calico writes: fraction without trailing zeros. */
 static const char *go_time(struct arena *mem, int64_t wall)
 {
-	time_t s = wall / 1000000000;
-	struct tm tm;
-	char day[32], fraction[16], text[64];
+	struct utc t = utc_of(wall);
+	char fraction[16], text[64];
 	int n = snprintf(fraction, sizeof fraction, ".%09d", (int)(wall % 1000000000));
 
 	while (n > 0 && (fraction[n - 1] == '0' || fraction[n - 1] == '.'))
 		fraction[--n] = '\0';
-	gmtime_r(&s, &tm);
-	strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm);
-	snprintf(text, sizeof text, "%s%s +0000 UTC", day, fraction);
+	snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d%s +0000 UTC", t.year, t.month, t.day, t.hour, t.minute,
+		 t.second, fraction);
 	return arena_str(mem, text);
 }
 

@@ -13,7 +13,6 @@
  * the same link.  Link-local addresses are never chosen.
  */
 #include <errno.h>
-#include <fnmatch.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
@@ -36,16 +35,16 @@ struct view {
 	struct rtnl_route best[FAMILIES];	/* default route of the lowest metric; type 0: none */
 };
 
-/* Names of links that belong to containers and overlays, never to the underlay (Calico's list). */
+/* How names of links begin that belong to containers and overlays, never to the underlay (Calico's list). */
 static const char *const skipped[] = {
-	"docker*", "cbr*", "dummy*", "podman*", "virbr*", "lxcbr*", "veth*", "lo*", "br-*", "cali*", "tunl*", "flannel*",
-	"kube-ipvs*", "cni*", "vxlan.calico*", "vxlan-v6.calico*", "wireguard.cali*", "wg-v6.cali*", "nodelocaldns*",
+	"docker", "cbr", "dummy", "podman", "virbr", "lxcbr", "veth", "lo", "br-", "cali", "tunl", "flannel",
+	"kube-ipvs", "cni", "vxlan.calico", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali", "nodelocaldns",
 };
 
 static bool is_skipped(const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(skipped); i++)
-		if (fnmatch(skipped[i], name, 0) == 0)
+		if (str_prefix(name, skipped[i]))
 			return true;
 	return false;
 }
