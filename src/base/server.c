@@ -152,12 +152,8 @@ static int conn_fill(struct conn *c)
 		if (head && frame_read_header(c->header, &c->kind, &status, &c->length) < 0)
 			return -1;
 		str_add(&c->payload, chunk + head, n - head);
-		if (c->payload.len < c->length)
-			continue;
-		if (c->payload.len > c->length + (c->fds[0] >= 0))
-			return -1;
-		c->payload.s[c->payload.len = c->length] = '\0';	/* the byte with the descriptors may have come along */
-		return 1;
+		if (c->payload.len >= c->length)
+			return c->payload.len == c->length ? 1 : -1;
 	}
 }
 
@@ -172,13 +168,8 @@ static void on_conn(struct watch *w, uint32_t events)
 			conn_send(c);
 		return;
 	}
-	if (c->asked) {
-		char byte;
-
-		if (!(events & (EPOLLHUP | EPOLLRDHUP)) && c->on_fds && conn_read(c, &byte, 1) == 1 && c->fds[0] >= 0)
-			c->on_fds(c);
-		else
-			conn_drop(c);	/* the peer hung up, or talks too much */
+	if (c->asked) {			/* nothing more is expected: the peer hung up, or talks too much */
+		conn_drop(c);
 		return;
 	}
 	int rc = conn_fill(c);
@@ -289,53 +280,46 @@ int frame_connect(const char *path, unsigned wait_ms)
 	return keep_fd(&fd);
 }
 
-static int send_all(int fd, struct iovec *iov, int count)
+static int send_all(int fd, struct msghdr *msg)
 {
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
-
-	while (msg.msg_iovlen) {
-		ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	while (msg->msg_iovlen) {
+		ssize_t n = sendmsg(fd, msg, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		for (; msg.msg_iovlen && (size_t)n >= msg.msg_iov->iov_len; msg.msg_iov++, msg.msg_iovlen--)
-			n -= msg.msg_iov->iov_len;
-		if (msg.msg_iovlen) {
-			msg.msg_iov->iov_base = (char *)msg.msg_iov->iov_base + n;
-			msg.msg_iov->iov_len -= n;
+		msg->msg_control = NULL;	/* descriptors went with the first byte */
+		msg->msg_controllen = 0;
+		for (; msg->msg_iovlen && (size_t)n >= msg->msg_iov->iov_len; msg->msg_iov++, msg->msg_iovlen--)
+			n -= msg->msg_iov->iov_len;
+		if (msg->msg_iovlen) {
+			msg->msg_iov->iov_base = (char *)msg->msg_iov->iov_base + n;
+			msg->msg_iov->iov_len -= n;
 		}
 	}
 	return 0;
 }
 
-int frame_send(int fd, uint8_t kind, const char *data, size_t len)
-{
-	uint8_t header[FRAME_HEADER];
-	struct iovec iov[] = { { header, sizeof header }, { (char *)data, len } };
-
-	frame_header(header, kind, 0, len);
-	return send_all(fd, iov, ARRAY_SIZE(iov));
-}
-
-int frame_send_fds(int fd, const int *fds, unsigned count)
+int frame_send(int fd, uint8_t kind, const char *data, size_t len, const int *fds, unsigned fd_count)
 {
 	union { char b[CMSG_SPACE(sizeof(int) * FRAME_FDS)]; struct cmsghdr align; } control = { { 0 } };
-	struct iovec iov = { "", 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.b,
-			      .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
-	struct cmsghdr *m = CMSG_FIRSTHDR(&msg);
-	ssize_t n;
+	uint8_t header[FRAME_HEADER];
+	struct iovec iov[] = { { header, sizeof header }, { (char *)data, len } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
 
-	m->cmsg_level = SOL_SOCKET;
-	m->cmsg_type = SCM_RIGHTS;
-	m->cmsg_len = CMSG_LEN(sizeof(int) * count);
-	memcpy(CMSG_DATA(m), fds, sizeof(int) * count);
-	do
-		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	frame_header(header, kind, 0, len);
+	if (fd_count) {
+		struct cmsghdr *m = (struct cmsghdr *)control.b;
+
+		m->cmsg_level = SOL_SOCKET;
+		m->cmsg_type = SCM_RIGHTS;
+		m->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+		memcpy(CMSG_DATA(m), fds, sizeof(int) * fd_count);
+		msg.msg_control = control.b;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+	}
+	return send_all(fd, &msg);
 }
 
 /* Until len bytes are there or the time is up. */

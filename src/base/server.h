@@ -2,9 +2,9 @@
 #define BASE_SERVER_H
 /*
  * The agent's one unix socket.  A request is a frame: 8 bytes of header, then
- * the payload.  One byte may follow that carries up to two descriptors, so that
- * the agent can begin before they are there.  The answer is a frame too, then the
- * connection ends.  Both the CNI plugin and the command line talk this way.
+ * the payload; up to two descriptors may come with its first byte.  The answer is
+ * a frame too, then the connection ends.  Both the CNI plugin and the command line
+ * talk this way.
  *
  * Only uid 0 is served (by SO_PEERCRED; a pid from another PID namespace reads
  * as 0 and is not looked at).  A request that is not whole after 10 s is dropped.
@@ -37,7 +37,6 @@ struct conn {
 	size_t sent;
 	bool asked, answering;
 	void *ctx;			/* the handler's */
-	void (*on_fds)(struct conn *c);		/* the descriptors have come; NULL: none are expected */
 	void (*on_hangup)(struct conn *c);	/* the peer left before its answer; the conn is freed right after */
 	struct conn *next;
 };
@@ -62,12 +61,10 @@ void conn_answer(struct conn *c, uint8_t status, const char *data, size_t len);
 
 /*
  * The other end, blocking.  connect: a descriptor (again every 20 ms for wait_ms while nobody listens), or
- * -ENOENT/-ECONNREFUSED (nobody listens), -EACCES, ...  send: one request.  send_fds: the byte that carries
- * descriptors.  answer: waits at most answer_ms; -ETIMEDOUT, -ECONNRESET (the agent went away), -errno.
+ * -ENOENT/-ECONNREFUSED (nobody listens), -EACCES, ...  send: one request.  answer: waits at most answer_ms; -ETIMEDOUT, -ECONNRESET (the agent went away), -errno.
  */
 int frame_connect(const char *path, unsigned wait_ms);
-int frame_send(int fd, uint8_t kind, const char *data, size_t len);
-int frame_send_fds(int fd, const int *fds, unsigned count);
+int frame_send(int fd, uint8_t kind, const char *data, size_t len, const int *fds, unsigned fd_count);
 int frame_answer(int fd, unsigned answer_ms, uint8_t *status, struct str *answer);
 
 #endif

@@ -25,7 +25,8 @@ static void reserve(struct str *b, size_t more)
 
 void str_add(struct str *b, const char *data, size_t len)
 {
-	reserve(b, len);
+	if (b->cap - b->len <= len)
+		reserve(b, len);
 	if (len)
 		memcpy(b->s + b->len, data, len);
 	b->len += len;

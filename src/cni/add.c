@@ -42,17 +42,13 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 	return ep;
 }
 
-/* The addresses are ours: once the pod's socket is here too, make the link, then wait for the pass. */
+/* The addresses are ours: make the link, then wait for the pass. */
 static void add_link(struct cni_request *r)
 {
-	struct endpoint *ep;
+	struct endpoint *ep = endpoint_new(r);
 	struct err e = { 0 };
 	int code;
 
-	r->waiting_netns = r->pod_fd < 0;
-	if (r->waiting_netns)
-		return;
-	ep = endpoint_new(r);
 	if (link_make(r, ep, &code, &e) < 0) {
 		row_free(&ep->row);
 		add_undo(r);
@@ -86,12 +82,6 @@ static void on_address(struct ipam_request *a)
 	add_link(r);
 }
 
-void add_netns(struct cni_request *r)
-{
-	if (r->waiting_netns)
-		add_link(r);
-}
-
 void add_begin(struct cni_request *r)
 {
 	struct cni *c = r->cni;
@@ -103,6 +93,10 @@ void add_begin(struct cni_request *r)
 	r->adding = true;
 	if (!c->open)
 		return;			/* cni_open() comes back here */
+	if (r->pod_fd < 0 || r->netns_fd < 0) {
+		request_fail(r, CNI_NETNS, "the plugin passed no socket of the pod's namespace");
+		return;
+	}
 	if ((known = table_find(&c->model->endpoints, r->key))) {
 		memcpy(r->ips, known->ips, sizeof r->ips);
 		add_link(r);
@@ -146,7 +140,7 @@ void add_abandon(struct cni_request *r)
 			request_fail(r, CNI_TRY_LATER, "no address within %d s", CNI_ADD_MS / 1000);
 		return;
 	}
-	if (r->waiting_pass || r->waiting_netns)
+	if (r->waiting_pass)
 		add_undo(r);
 	if (r->conn)
 		request_fail(r, CNI_TRY_LATER, "not done within %d s", CNI_ADD_MS / 1000);

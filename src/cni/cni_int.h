@@ -33,7 +33,7 @@ struct cni_request {
 	struct timer deadline;
 	struct ipam_request ipam;
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
-	bool waiting_address, waiting_netns, waiting_pass, waiting_release, adding;
+	bool waiting_address, waiting_pass, waiting_release, adding;
 	struct addr ips[FAMILIES];
 	struct cni_request *next;
 };
@@ -59,7 +59,6 @@ void cni_note(struct cni *c, const char *path, const struct str *payload);
 
 /* A verb: begin() starts it; it ends in request_result() or request_fail(). */
 void add_begin(struct cni_request *r);
-void add_netns(struct cni_request *r);		/* the pod's descriptors have come */
 void add_after_pass(struct cni_request *r);
 void add_abandon(struct cni_request *r);	/* the peer left, or time is up: undo */
 void del_begin(struct cni_request *r);

@@ -82,7 +82,6 @@ static void request_answer(struct cni_request *r, uint8_t status, const struct s
 
 		r->conn = NULL;
 		conn->on_hangup = NULL;
-		conn->on_fds = NULL;
 		conn_answer(conn, status, str_text(answer), answer->len);
 	}
 	if (r->note && status == 0)
@@ -222,24 +221,6 @@ static void on_hangup(struct conn *conn)
 	}
 }
 
-static void take_netns(struct cni_request *r, struct conn *conn)
-{
-	r->pod_fd = conn->fds[0];
-	r->netns_fd = conn->fds[1];
-	conn->fds[0] = conn->fds[1] = -1;
-	conn->on_fds = NULL;
-}
-
-/* The pod's descriptors, which follow an ADD. */
-static void on_fds(struct conn *conn)
-{
-	struct cni_request *r = conn->ctx;
-
-	take_netns(r, conn);
-	if (r->adding)
-		add_netns(r);
-}
-
 static void on_deadline(struct timer *t)
 {
 	struct cni_request *r = container_of(t, struct cni_request, deadline);
@@ -279,9 +260,9 @@ void cni_handle(struct cni *c, struct conn *conn)
 	r->conn = conn;
 	conn->ctx = r;
 	conn->on_hangup = on_hangup;
-	conn->on_fds = on_fds;
-	if (conn->fds[0] >= 0)
-		take_netns(r, conn);
+	r->pod_fd = conn->fds[0];
+	r->netns_fd = conn->fds[1];
+	conn->fds[0] = conn->fds[1] = -1;
 	if (!payload_split(r, &conn->payload)) {
 		request_fail(r, CNI_DECODE, "the request is not framed as this agent's plugin does");
 		return;
@@ -315,7 +296,7 @@ void cni_open(struct cni *c)
 	c->open = true;
 	for (struct cni_request *r = c->requests, *next; r; r = next) {
 		next = r->next;
-		if (r->adding && !r->waiting_address && !r->waiting_netns && !r->waiting_pass)
+		if (r->adding && !r->waiting_address && !r->waiting_pass)
 			add_begin(r);
 	}
 }

@@ -3,9 +3,8 @@
  *
  *   read stdin, check what can be checked without an agent
  *   connect to the agent (ADD waits 10 s for it; DEL leaves a note for it)
- *   send environment and stdin, so that the agent finds an address meanwhile
  *   enter the pod's namespace, set its sysctls, open an rtnetlink socket there
- *   send both descriptors; print what comes back
+ *   send environment, stdin and both descriptors; print what comes back
  *
  * It does not come back from the namespace: unix sockets have names in the file
  * system, which is the same on both sides.
@@ -144,44 +143,36 @@ static int netns_open(const struct shim *s, const char *path)
 	return keep_fd(&fd);
 }
 
-/* The pod's own settings that its link will inherit: IPv6 on, no router advertisements. */
+/*
+ * The pod's own settings, which its link will inherit: IPv6 on, no router
+ * advertisements; forwarding on, which service load balancers in pods rely on
+ * (what a pod forwards must still pass the anti-spoofing of its own link).
+ */
 static void pod_sysctls(void)
 {
 	static const struct { const char *path, *value; } wanted[] = {
 		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0" },
 		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
+		{ "/proc/sys/net/ipv4/ip_forward", "1" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		fs_sysctl(wanted[i].path, wanted[i].value);	/* a kernel without IPv6 has no such file */
 }
 
-/*
- * Forwarding inside the pod, which service load balancers in pods rely on.  What a pod forwards must
- * still pass the anti-spoofing of its own link.  The agent makes the link meanwhile.
- */
-static void pod_forwarding(void)
-{
-	fs_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
-}
-
-/* Passes a socket of the namespace, and the namespace.  0, or a printed failure's exit code. */
-static int pass_netns(const struct shim *s, int agent, int netns)
+/* fds: an rtnetlink socket inside the namespace, and the namespace.  0, or a printed failure's exit code. */
+static int enter_netns(const struct shim *s, int fds[FRAME_FDS])
 {
 	const char *path = getenv("CNI_NETNS");
-	int fds[FRAME_FDS] = { -1, netns }, rc;
 
-	if (setns(netns, CLONE_NEWNET) < 0)
+	if ((fds[1] = netns_open(s, path)) < 0)
+		return 1;
+	if (setns(fds[1], CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
 	pod_sysctls();
 	fds[0] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (fds[0] < 0)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
-	rc = frame_send_fds(agent, fds, ARRAY_SIZE(fds));
-	close(fds[0]);
-	pod_forwarding();
-	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)	/* these: it has answered already */
-		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
 	return 0;
 }
 
@@ -228,21 +219,19 @@ static void say_error(struct shim *s, const struct str *answer)
 static int ask_agent(struct shim *s)
 {
 	const bool add = strcmp(s->command, "ADD") == 0, del = strcmp(s->command, "DEL") == 0;
-	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0), netns = -1;
+	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0);
 	autostr struct str answer = { 0 };
+	int fds[FRAME_FDS] = { -1, -1 }, rc;
 	uint8_t status;
-	int rc;
 
 	make_payload(s);
 	if (fd < 0 && del)
 		return leave_note(s);
 	if (fd < 0)
 		return shim_fail(s, add ? CNI_TRY_LATER : CNI_UNAVAILABLE, "no agent on %s: %s", s->socket, strerror(-fd));
-	if (add && (netns = netns_open(s, getenv("CNI_NETNS"))) < 0)
-		return 1;
-	rc = frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len);
-	if (rc == 0 && add && (rc = pass_netns(s, fd, netns)) > 0)
+	if (add && (rc = enter_netns(s, fds)) != 0)
 		return rc;
+	rc = frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len, fds, add ? FRAME_FDS : 0);
 	if (rc == 0)
 		rc = frame_answer(fd, CNI_SHIM_MS, &status, &answer);
 	if (rc < 0 && del)

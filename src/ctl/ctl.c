@@ -67,7 +67,7 @@ int ctl_client(const char *socket, char **words, unsigned count, bool json)
 		str_add(&ask, words[i], strlen(words[i]) + 1);
 	if (json)
 		str_add(&ask, "\x01", 2);
-	rc = frame_send(fd, FRAME_CTL, str_text(&ask), ask.len);
+	rc = frame_send(fd, FRAME_CTL, str_text(&ask), ask.len, NULL, 0);
 	if (rc == 0)
 		rc = frame_answer(fd, ANSWER_MS, &status, &answer);
 	if (rc < 0) {
