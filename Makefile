@@ -12,7 +12,7 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all deps deps-build deps-run deps-test deps-initramfs deps-guest clean size link-test \
+.PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size link-test \
         check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
@@ -59,10 +59,13 @@ TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps \
 INITRAMFS_DEPS := cpio kmod xz-utils
 GUEST_DEPS := $(INITRAMFS_DEPS) qemu-system-x86 qemu-system-arm
 
+BENCH_DEPS := $(RUN_DEPS) gcc libc6-dev musl-tools containernetworking-plugins
+
 deps: deps-build
 deps-build: ; @cross/deps.sh $(BUILD_DEPS)
 deps-run:   ; @cross/deps.sh $(RUN_DEPS)
 deps-test:  ; @cross/deps.sh $(TEST_DEPS)
+deps-bench: ; @cross/deps.sh $(BENCH_DEPS)
 deps-guest: ; @cross/deps.sh $(GUEST_DEPS)
 deps-initramfs: ; @cross/deps.sh $(INITRAMFS_DEPS)
 
@@ -236,5 +239,5 @@ $(GUESTS:%=guest-%): guest-%:
 demo: all deps-run
 	@python3 tests/demo.py
 
-bench: all deps-run
+bench: all deps-bench
 	@python3 tests/bench/run.py

@@ -116,7 +116,7 @@ def overlay(nodes):
             return views if all(v["peers"] == len(nodes) - 1 for v in views) else None
         view = wait_for("every node sees the others: %s" % nodes[0].show("status")["overlay"], connected)[0]
         should(view["mode"] and view["device"], "no overlay: %s" % view)
-        s.say("%s between the nodes, as this kernel has it (%s, MTU %d)" % (view["mode"], view["device"], view["mtu"]))
+        s.say("%s, as this kernel has it (%s, MTU %d)" % (view["mode"], view["device"], view["mtu"]))
 
 
 def first_packet(pods):

@@ -13,12 +13,15 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cni/cni_int.h"
+
+enum { PAIR_TRIES = 4, CARRIER_TRIES = 50, CARRIER_PAUSE_US = 200 };
 
 static const uint8_t host_mac[6] = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee };
 static const struct addr gateways[FAMILIES] = {
@@ -61,35 +64,24 @@ static bool link_look(struct nl *nl, const char *name, struct rtnl_link *l)
 	return nl_commit(nl, &answer, NULL) == 0 && l->index > 0;
 }
 
-/* Both ends, and the indexes that the kernel gave them. */
-static int pair_put(struct cni_request *r, const struct rtnl_veth *v, struct rtnl_link *host, struct err *e)
+/*
+ * Both ends get an index of our choice, so that everything on the host's side is one batch: what follows a pair that
+ * could not be made finds no link of that index and does nothing.
+ */
+static int index_next(void)
 {
-	struct nl *nl = &r->cni->nl;
-	const struct nl_answer answer = { .data = on_link, .ctx = host };
-	struct err first = { 0 };
-	int rc;
+	enum { FIRST = 100000, COUNT = 900000 };
+	static uint32_t next;
 
-	*host = (struct rtnl_link){ 0 };
-	rtnl_veth_put(nl, v);
-	rtnl_link_get(nl, v->host, 0);
-	rc = nl_commit(nl, &answer, &first);
-	if (rc < 0)
-		*e = first;
-	return rc;
+	if (!next)
+		next = (uint32_t)now_ms();
+	return FIRST + (int)(next++ % COUNT);
 }
 
-/*
- * Host end: its own settings, the gateway's IPv6 address, the pod as a neighbour.  Before the pod's end is up, so
- * that no automatic address gets in first.
- */
-static int host_settings(struct cni_request *r, const struct endpoint *ep, struct err *e)
+/* Host end: its settings, the gateway's IPv6 address, the pod as a neighbour. */
+static void host_settings(struct nl *nl, const struct endpoint *ep, const struct rtnl_veth *v)
 {
-	struct nl *nl = &r->cni->nl;
-	char alias[256];
-	const struct rtnl_veth v = { .host = ep->host_if, .alias = alias };
-
-	link_alias(alias, r->network, r->container, r->ifname);
-	rtnl_veth_settings(nl, &v);
+	rtnl_veth_settings(nl, v);
 	if (ep->ips[FAMILY_V6].family) {
 		const struct rtnl_addr gateway = { .ifindex = ep->ifindex, .address = { gateways[FAMILY_V6], 64 },
 						   .scope = RT_SCOPE_LINK };
@@ -104,7 +96,6 @@ static int host_settings(struct cni_request *r, const struct endpoint *ep, struc
 		memcpy(pod.mac, ep->mac, sizeof pod.mac);
 		rtnl_neigh_put(nl, &pod);
 	}
-	return nl_commit(nl, NULL, e);
 }
 
 /* The pod's end, in one batch on the socket that the plugin opened there. */
@@ -143,7 +134,10 @@ static void refuse_advertisements(const char *host_if)
 	fs_sysctl(path, "0");
 }
 
-/* EEXIST has two causes.  True: the host end's name was in use by a link of ours that no live pod has; it is gone now. */
+/*
+ * The pair could not be made for something that exists: the pod's interface, the host end's name, or an index.
+ * True: it is worth another try, since a link of ours that no live pod has is gone now, or the index is another.
+ */
 static bool make_room(struct cni_request *r, const char *host_if, int *code, struct err *e)
 {
 	struct rtnl_link l;
@@ -153,7 +147,9 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 		err_set(e, EEXIST, "CNI_IFNAME %s: exists in the pod already and is not ours", r->ifname);
 		return false;
 	}
-	if (!link_look(&r->cni->nl, host_if, &l) || strcmp(l.kind, "veth") != 0) {
+	if (!link_look(&r->cni->nl, host_if, &l))
+		return true;
+	if (strcmp(l.kind, "veth") != 0) {
 		*code = CNI_CONFIG;
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
 		return false;
@@ -164,10 +160,35 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 	return true;
 }
 
-static int pair_make(struct cni_request *r, const struct endpoint *ep, struct rtnl_link *host, int *code, struct err *e)
+struct pair { bool made; };	/* did the first message, which makes it, succeed? */
+
+static void on_made(void *ctx, unsigned position, int rc, const char *text)
+{
+	struct pair *p = ctx;
+	(void)text;
+
+	p->made |= position == 0 && rc == 0;
+}
+
+static int pair_put(struct cni_request *r, struct endpoint *ep, struct rtnl_veth *v, struct err *e)
+{
+	struct pair pair = { 0 };
+	const struct nl_answer answer = { .done = on_made, .ctx = &pair };
+	int rc;
+
+	ep->ifindex = v->index = index_next();
+	rtnl_veth_put(&r->cni->nl, v);
+	host_settings(&r->cni->nl, ep, v);
+	rc = nl_commit(&r->cni->nl, &answer, e);
+	if (rc < 0 && pair.made)
+		reaper_take(r->cni->reaper, ep->ifindex);
+	return rc;
+}
+
+static int pair_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
 {
 	char alias[256];
-	struct rtnl_veth v = { .host = ep->host_if, .peer = r->ifname, .netns_fd = r->netns_fd,
+	struct rtnl_veth v = { .host = ep->host_if, .peer = r->ifname, .alias = alias, .netns_fd = r->netns_fd,
 			       .mtu = model_pod_mtu(r->cni->model) };
 	int rc;
 
@@ -178,14 +199,31 @@ static int pair_make(struct cni_request *r, const struct endpoint *ep, struct rt
 	memcpy(v.host_mac, host_mac, sizeof v.host_mac);
 	memcpy(v.peer_mac, ep->mac, sizeof v.peer_mac);
 	*code = CNI_IO;
-	rc = pair_put(r, &v, host, e);
-	if (rc == -EEXIST && make_room(r, ep->host_if, code, e)) {
+	rc = pair_put(r, ep, &v, e);
+	for (int tries = 0; (rc == -EEXIST || rc == -EBUSY) && tries < PAIR_TRIES && make_room(r, ep->host_if, code, e); tries++) {
 		*e = (struct err){ 0 };
-		rc = pair_put(r, &v, host, e);
+		rc = pair_put(r, ep, &v, e);
 	}
 	if (rc == -EOPNOTSUPP)
 		*code = CNI_KERNEL;
 	return rc;
+}
+
+/*
+ * The host end came up without a carrier, so its queue drops packets until the kernel's link watch, which is
+ * asynchronous, has seen the pod's end come up.  Asking for the link makes newer kernels look at once.
+ */
+static void await_carrier(struct cni_request *r, const char *host_if)
+{
+	const struct timespec pause = { .tv_nsec = CARRIER_PAUSE_US * 1000 };
+	struct rtnl_link l;
+
+	for (unsigned i = 0; i < CARRIER_TRIES; i++) {
+		if (!link_look(&r->cni->nl, host_if, &l) || l.flags & IFF_RUNNING)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	log_warn("cni", "%s: no carrier yet, first packets may be lost", host_if);
 }
 
 /* The pod already has our link (an ADD that is repeated): then it is only brought up to date. */
@@ -199,23 +237,25 @@ static bool link_is_there(struct cni_request *r, const struct endpoint *ep, stru
 
 static int make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
 {
-	const bool again = table_find(&r->cni->model->endpoints, r->key);
 	struct rtnl_link host;
-	int rc;
+	int pod_index, rc;
 
-	if (!again || !link_is_there(r, ep, &host)) {
-		if ((rc = pair_make(r, ep, &host, code, e)) < 0)
+	if (table_find(&r->cni->model->endpoints, r->key) && link_is_there(r, ep, &host)) {
+		ep->ifindex = host.index;
+		pod_index = host.peer;
+	} else {
+		if ((rc = pair_make(r, ep, code, e)) < 0)
 			return rc;
+		pod_index = ep->ifindex;
 		refuse_advertisements(ep->host_if);
 	}
 	*code = CNI_IO;
-	ep->ifindex = host.index;
-	if ((rc = host_settings(r, ep, e)) < 0 || (rc = pod_settings(r, ep, host.peer, e)) < 0)
-		goto undo;
+	if ((rc = pod_settings(r, ep, pod_index, e)) < 0) {
+		reaper_take(r->cni->reaper, ep->ifindex);
+		return rc;
+	}
+	await_carrier(r, ep->host_if);
 	return 0;
-undo:
-	reaper_take(r->cni->reaper, ep->ifindex);
-	return rc;
 }
 
 int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)

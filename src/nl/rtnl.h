@@ -74,6 +74,7 @@ bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r);
 void rtnl_route_dump_request(struct nl *nl, uint8_t family);
 
 struct rtnl_veth {
+	int index;			/* of both ends, each in its namespace; 0: the kernel chooses */
 	const char *host, *peer;	/* interface names */
 	const char *alias;		/* of the host end; NULL: none */
 	unsigned mtu;

@@ -42,9 +42,12 @@ static void one_queue(struct nlmsghdr *h)
 
 void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v)
 {
-	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, v->host, IFF_UP, "link");
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, v->index, v->host, IFF_UP, "link");
+	const struct ifinfomsg header = { .ifi_index = v->index };
 	struct nlattr *info, *data, *peer;
 
+	if (v->index)
+		mnl_attr_put_strz(h, IFLA_IFNAME, v->host);
 	mnl_attr_put(h, IFLA_ADDRESS, sizeof v->host_mac, v->host_mac);
 	mnl_attr_put_u32(h, IFLA_MTU, v->mtu);
 	one_queue(h);
@@ -53,8 +56,8 @@ void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v)
 	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
 	peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
 	/* The peer's own header; it cannot be made up here, veth says ENOTCONN until the pair is joined. */
-	memset(mnl_nlmsg_get_payload_tail(h), 0, sizeof(struct ifinfomsg));
-	h->nlmsg_len += sizeof(struct ifinfomsg);
+	memcpy(mnl_nlmsg_get_payload_tail(h), &header, sizeof header);
+	h->nlmsg_len += sizeof header;
 	mnl_attr_put_strz(h, IFLA_IFNAME, v->peer);
 	mnl_attr_put(h, IFLA_ADDRESS, sizeof v->peer_mac, v->peer_mac);
 	mnl_attr_put_u32(h, IFLA_MTU, v->mtu);
@@ -78,7 +81,7 @@ static bool kernel_has_ipv6(void)
 
 void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v)
 {
-	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, 0, v->host, 0, "settings of link");
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, v->index, v->index ? NULL : v->host, 0, "settings of link");
 	struct nlattr *spec, *inet, *conf;
 
 	if (v->alias)
