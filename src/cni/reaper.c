@@ -11,12 +11,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { REAPER_GROUP = 0x6d616e78, REAPER_BATCH = 256, REAPER_GATHER_MS = 20 };
+enum { REAPER_GROUP = 0x6d616e78, REAPER_BATCH = 256, REAPER_QUIET_MS = 20, REAPER_MAX_MS = 500 };
 
 struct reaper {
 	pthread_t thread;
@@ -24,23 +23,42 @@ struct reaper {
 	struct nl nl;
 };
 
-static void *reap(void *arg)
+/*
+ * The next dead links, gathered until none has come for a moment: the deletion holds the lock that
+ * every other ADD and DEL needs.  How many; 0: the pipe is closed.
+ */
+static size_t gather(struct reaper *r, int dead[REAPER_BATCH])
 {
-	struct reaper *r = arg;
-	const struct timespec gather = { .tv_nsec = REAPER_GATHER_MS * 1000000 };
-	int dead[REAPER_BATCH];
 	struct pollfd p = { .fd = r->out, .events = POLLIN };
-	ssize_t n;
+	uint64_t until = 0;
+	size_t count = 0;
 
-	for (;;) {
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			break;
-		nanosleep(&gather, NULL);	/* pods die in groups */
-		if ((n = read(r->out, dead, sizeof dead)) == 0)
+	while (count < REAPER_BATCH && (!count || now_ms() < until)) {
+		int n = poll(&p, 1, count ? REAPER_QUIET_MS : -1);
+		ssize_t got;
+
+		if (n == 0 || (n < 0 && errno != EINTR))
 			break;
 		if (n < 0)
 			continue;
-		for (size_t i = 0; i < n / sizeof *dead; i++)
+		got = read(r->out, dead + count, (REAPER_BATCH - count) * sizeof *dead);
+		if (got <= 0)
+			break;
+		if (!count)
+			until = now_ms() + REAPER_MAX_MS;
+		count += (size_t)got / sizeof *dead;
+	}
+	return count;
+}
+
+static void *reap(void *arg)
+{
+	struct reaper *r = arg;
+	int dead[REAPER_BATCH];
+	size_t count;
+
+	while ((count = gather(r, dead))) {
+		for (size_t i = 0; i < count; i++)
 			rtnl_link_group(&r->nl, dead[i], REAPER_GROUP);
 		nl_commit(&r->nl, NULL, NULL);	/* a link that has gone by itself is no news */
 		rtnl_group_del(&r->nl, REAPER_GROUP);
