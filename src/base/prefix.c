@@ -45,22 +45,42 @@ int prefix_parse(struct prefix *p, const char *text, struct err *e)
 	return 0;
 }
 
+/* 0 to 255 in decimal; returns the end. */
+static char *byte_text(char *to, unsigned n)
+{
+	if (n >= 100)
+		*to++ = (char)('0' + n / 100);
+	if (n >= 10)
+		*to++ = (char)('0' + n / 10 % 10);
+	*to++ = (char)('0' + n % 10);
+	return to;
+}
+
+/* Every message to the kernel names its object, so this is done often: IPv4 by hand, the C library prints it by printf. */
 struct addr_text addr_text(const struct addr *a)
 {
 	struct addr_text t = { "" };
+	char *at = t.s;
 
-	if (a->family)
-		inet_ntop(a->family, a->b, t.s, sizeof t.s);
+	if (a->family == AF_INET6)
+		inet_ntop(AF_INET6, a->b, t.s, sizeof t.s);
+	for (int i = 0; a->family == AF_INET && i < 4; i++) {
+		at = byte_text(at, a->b[i]);
+		if (i < 3)
+			*at++ = '.';
+	}
 	return t;
 }
 
 struct addr_text prefix_text(const struct prefix *p)
 {
 	struct addr_text t = addr_text(&p->addr);
-	size_t len = strlen(t.s);
+	char *at = t.s + strlen(t.s);
 
-	if (p->addr.family)
-		snprintf(t.s + len, sizeof t.s - len, "/%u", p->len);
+	if (p->addr.family) {
+		*at++ = '/';
+		*byte_text(at, p->len) = '\0';
+	}
 	return t;
 }
 

@@ -84,11 +84,12 @@ static void neigh_request(struct nl *nl, uint16_t message, uint16_t flags, const
 	struct ndmsg *m;
 	char mac[18];
 
-	mac_text(mac, n->mac);
-	if (n->fdb)
+	if (n->fdb) {
+		mac_text(mac, n->mac);
 		h = nl_begin(nl, message, flags, "forwarding entry %s via %s", mac, addr_text(&n->dst).s);
-	else
+	} else {
 		h = nl_begin(nl, message, flags, "neighbour %s", addr_text(&n->dst).s);
+	}
 	m = mnl_nlmsg_put_extra_header(h, sizeof *m);
 	m->ndm_family = n->fdb ? AF_BRIDGE : n->dst.family;
 	m->ndm_ifindex = n->ifindex;
