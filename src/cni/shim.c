@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,18 +114,9 @@ static int read_conf(struct shim *s)
 	return 0;
 }
 
-static bool is_own_netns(int fd)
-{
-	struct stat there, here;
-
-	return fstat(fd, &there) == 0 && stat("/proc/self/ns/net", &here) == 0 && there.st_dev == here.st_dev &&
-	       there.st_ino == here.st_ino;
-}
-
-/* A descriptor of a network namespace that is not our own, or a printed failure (negative). */
+/* A descriptor of a network namespace, or a printed failure (negative). */
 static int netns_open(const struct shim *s, const char *path)
 {
-	const char *override = getenv("CNI_NETNS_OVERRIDE");
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct statfs fs;
 
@@ -136,11 +128,32 @@ static int netns_open(const struct shim *s, const char *path)
 		shim_fail(s, CNI_NETNS, "CNI_NETNS %s: not a network namespace", path);
 		return -1;
 	}
-	if (is_own_netns(fd) && !(override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0))) {
-		shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
-		return -1;
-	}
 	return keep_fd(&fd);
+}
+
+/* agent: a socket of the node's own namespace. */
+static bool is_own_netns(int netns, int agent)
+{
+	autoclose int own = ioctl(agent, SIOCGSKNS);
+	struct stat there, here;
+
+	return own >= 0 && fstat(netns, &there) == 0 && fstat(own, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
+static bool may_be_own(void)
+{
+	const char *override = getenv("CNI_NETNS_OVERRIDE");
+
+	return override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0);
+}
+
+/* The node forwards IPv6 when it has pods with IPv6 addresses. */
+static bool node_serves_ipv6(void)
+{
+	autostr struct str text = { 0 };
+
+	return fs_read(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/forwarding", 16, &text) == 0 && str_text(&text)[0] != '0';
 }
 
 /*
@@ -148,28 +161,32 @@ static int netns_open(const struct shim *s, const char *path)
  * advertisements; forwarding on, which service load balancers in pods rely on
  * (what a pod forwards must still pass the anti-spoofing of its own link).
  */
-static void pod_sysctls(void)
+static void pod_sysctls(bool ipv6)
 {
-	static const struct { const char *path, *value; } wanted[] = {
-		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0" },
-		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
-		{ "/proc/sys/net/ipv4/ip_forward", "1" },
+	static const struct { const char *path, *value; bool ipv6; } wanted[] = {
+		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0", true },
+		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0", true },
+		{ "/proc/sys/net/ipv4/ip_forward", "1", false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-		fs_sysctl(wanted[i].path, wanted[i].value);	/* a kernel without IPv6 has no such file */
+		if (ipv6 || !wanted[i].ipv6)
+			fs_sysctl(wanted[i].path, wanted[i].value);
 }
 
 /* fds: an rtnetlink socket inside the namespace, and the namespace.  0, or a printed failure's exit code. */
-static int enter_netns(const struct shim *s, int fds[FRAME_FDS])
+static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 {
 	const char *path = getenv("CNI_NETNS");
+	bool ipv6 = node_serves_ipv6();
 
 	if ((fds[1] = netns_open(s, path)) < 0)
 		return 1;
+	if (is_own_netns(fds[1], agent) && !may_be_own())
+		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
 	if (setns(fds[1], CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
-	pod_sysctls();
+	pod_sysctls(ipv6);
 	fds[0] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (fds[0] < 0)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
@@ -229,7 +246,7 @@ static int ask_agent(struct shim *s)
 		return leave_note(s);
 	if (fd < 0)
 		return shim_fail(s, add ? CNI_TRY_LATER : CNI_UNAVAILABLE, "no agent on %s: %s", s->socket, strerror(-fd));
-	if (add && (rc = enter_netns(s, fds)) != 0)
+	if (add && (rc = enter_netns(s, fd, fds)) != 0)
 		return rc;
 	rc = frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len, fds, add ? FRAME_FDS : 0);
 	if (rc == 0)

@@ -79,7 +79,7 @@ void json_put_string(struct json_out *o, const char *name, const char *value)
 
 void json_put_int(struct json_out *o, const char *name, int64_t value)
 {
-	char digits[21], *at = digits + sizeof digits;
+	char digits[22], *at = digits + sizeof digits;
 	uint64_t n = value < 0 ? -(uint64_t)value : (uint64_t)value;
 
 	do
@@ -87,7 +87,11 @@ void json_put_int(struct json_out *o, const char *name, int64_t value)
 	while (n /= 10);
 	if (value < 0)
 		*--at = '-';
-	put_head(o, name);
+	if (!name && o->comma)
+		*--at = ',';
+	else
+		put_head(o, name);
+	o->comma = true;
 	str_add(o->to, at, digits + sizeof digits - at);	/* blocks have hundreds of them */
 }
 
