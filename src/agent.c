@@ -74,10 +74,12 @@ static void on_request(void *ctx, struct conn *conn)
 static bool may_be_ready(const struct agent *a)
 {
 	const struct model *m = &a->model;
+	const struct uplink *up = model_uplink(m);
 
-	return m->complete && m->endpoints_known && model_self(m) && model_uplink(m) &&
+	return m->complete && m->endpoints_known && model_self(m) && up &&
+	       (up->address[FAMILY_V4].addr.family || up->address[FAMILY_V6].addr.family) &&
 	       (ipam_serves(a->pass.ipam, FAMILY_V4, false) || ipam_serves(a->pass.ipam, FAMILY_V6, false)) &&
-	       route_tried(a->pass.route) && cni_settled(a->pass.cni);
+	       ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route);
 }
 
 static void become_ready(struct agent *a)
@@ -158,7 +160,7 @@ static int start(struct agent *a, struct err *e)
 	if ((rc = loop_open(&a->loop)) < 0 || (rc = loop_signals(&a->loop, signals, on_signal, a)) < 0)
 		return err_set(e, -rc, "event loop: %s", strerror(-rc));
 	if ((rc = store_start(&a->store, &a->loop, &a->model, a->config, e)) < 0)
-		return rc;
+		return rc == -EPROTONOSUPPORT ? rc : -ENOTCONN;
 	a->pass.ipam = ipam_new(&a->loop, &a->model, &a->store);
 	if (!(a->pass.node = node_new(&a->loop, &a->model, &a->store, e)) ||
 	    !(a->pass.route = route_new(&a->loop, &a->model, e)) ||
@@ -196,6 +198,8 @@ static int exit_code(int rc)
 		return EXIT_PERMISSION;
 	case -EAFNOSUPPORT:
 		return EXIT_KERNEL;
+	case -ENOTCONN:
+		return EXIT_DATASTORE;
 	}
 	return EXIT_FAILED;
 }

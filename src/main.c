@@ -90,12 +90,17 @@ static int load_config(struct options *o, struct config *c)
 static int verb_agent(struct options *o)
 {
 	static struct config config;
+	struct err e = { 0 };
 	int rc;
 
 	if (o->count > 1)
 		return usage("agent takes no such argument", o->words[1]);
 	if ((rc = load_config(o, &config)) != EXIT_OK)
 		return rc;
+	if (config_built(&config, &e) < 0) {
+		print_error(NULL, e.text);
+		return EXIT_USAGE;
+	}
 	return agent_run(&config, o->config, o->ready_fd);
 }
 

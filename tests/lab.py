@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("MANX", str(ROOT / "build" / "manx"))
 POOLS = ["10.42.0.0/16", "fd00:10:42::/48"]
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-KERNEL_NAMES = ("cali", "tunl0", "vxlan.calico", "vxlan-v6.calico")
+KERNEL_NAMES = ("cali", "vxlan.calico", "vxlan-v6.calico")      # tunl0 comes everywhere with its module
 
 # --- namespaces -----------------------------------------------------------------------------------
 
@@ -450,15 +450,15 @@ class Node(Namespace):
         return json.dumps({k: v for k, v in conf.items() if v is not None})
 
     def cni_start(self, command, container, netns, ifname="eth0", namespace=None, pod=None, uid=None, conf=None,
-                  env=None, stdin=None, binary=None):
-        """Starts a CNI call: conf changes the network configuration, env the environment (None: unset)."""
+                  env=None, stdin=None, binary=None, wrap=()):
+        """Starts a CNI call: conf changes the network configuration, env the environment (None: unset), wrap goes before it."""
         ids = {"IgnoreUnknown": "1", "K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": pod,
                "K8S_POD_INFRA_CONTAINER_ID": container, "K8S_POD_UID": uid}
         args = ";".join("%s=%s" % (k, v) for k, v in ids.items() if v) if pod else None
         full = {"PATH": PATH, "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
                 "CNI_IFNAME": ifname, "CNI_PATH": str(self.dir / "bin"), "CNI_ARGS": args, **(env or {})}
         text = self.conf(**(conf or {})) if stdin is None else stdin
-        return Call(self.argv(binary or BINARY), {k: str(v) for k, v in full.items() if v is not None}, text)
+        return Call(self.argv(*wrap, binary or BINARY), {k: str(v) for k, v in full.items() if v is not None}, text)
 
     def cni(self, *args, timeout=30, **kw):
         return self.cni_start(*args, **kw).finish(timeout)

@@ -12,10 +12,13 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
+/* Of a repeated ADD nothing: the pod was there before it. */
 static void add_undo(struct cni_request *r)
 {
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
 
+	if (r->repeated)
+		return;
 	if (ep && ep->ifindex)
 		reaper_take(r->cni->reaper, ep->ifindex);
 	table_del(&r->cni->model->endpoints, r->key);
@@ -99,6 +102,7 @@ void add_begin(struct cni_request *r)
 	}
 	if ((known = table_find(&c->model->endpoints, r->key))) {
 		memcpy(r->ips, known->ips, sizeof r->ips);
+		r->repeated = true;
 		add_link(r);
 		return;
 	}

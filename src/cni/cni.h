@@ -22,8 +22,6 @@ void cni_free(struct cni *c);
 
 /* Once the datastore is read: the pods that live in the kernel get their rows, DELs noted while no agent ran are done. */
 void cni_recover(struct cni *c);
-/* What cni_recover() found is accounted for. */
-bool cni_settled(const struct cni *c);
 /* From now on ADD is served; before, it waits. */
 void cni_open(struct cni *c);
 

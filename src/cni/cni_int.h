@@ -33,6 +33,7 @@ struct cni_request {
 	struct timer deadline;
 	struct ipam_request ipam;
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
+	bool repeated;			/* an ADD of a pod that is attached already */
 	bool waiting_address, waiting_pass, waiting_release, adding;
 	struct addr ips[FAMILIES];
 	struct cni_request *next;
@@ -46,7 +47,6 @@ struct cni {
 	struct nl pod_nl;		/* of whichever pod is being attached: buffers that stay */
 	struct reaper *reaper;
 	bool open;
-	unsigned reasserting;		/* addresses of pods whose blocks were lost */
 	struct cni_request *requests;
 };
 

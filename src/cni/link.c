@@ -149,7 +149,7 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 	}
 	if (!link_look(&r->cni->nl, host_if, &l))
 		return true;
-	if (strcmp(l.kind, "veth") != 0) {
+	if (strcmp(l.kind, "veth") != 0 || !str_prefix(l.alias, "manx ")) {
 		*code = CNI_CONFIG;
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
 		return false;
@@ -238,9 +238,10 @@ static bool link_is_there(struct cni_request *r, const struct endpoint *ep, stru
 static int make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e)
 {
 	struct rtnl_link host;
+	const bool there = r->repeated && link_is_there(r, ep, &host);
 	int pod_index, rc;
 
-	if (table_find(&r->cni->model->endpoints, r->key) && link_is_there(r, ep, &host)) {
+	if (there) {
 		ep->ifindex = host.index;
 		pod_index = host.peer;
 	} else {
@@ -251,7 +252,8 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 	}
 	*code = CNI_IO;
 	if ((rc = pod_settings(r, ep, pod_index, e)) < 0) {
-		reaper_take(r->cni->reaper, ep->ifindex);
+		if (!there)
+			reaper_take(r->cni->reaper, ep->ifindex);
 		return rc;
 	}
 	await_carrier(r, ep->host_if);

@@ -5,7 +5,7 @@
  *
  *   link and address            the pod lives: it gets its row
  *   address without a link      the pod died while we were away: given back
- *   link and route, no block    the block was lost: the pod keeps its address, which is taken again
+ *   link and route, no block    the block was lost: the pod keeps its address (ipam/assert.c)
  *   link without any address    a DEL got that far: the link goes
  */
 #include <dirent.h>
@@ -27,7 +27,6 @@ struct found {
 	char handle[410];
 	struct addr ips[FAMILIES];
 	const char *pod, *namespace;	/* of a block's attribute, for the time of the recovery */
-	bool held[FAMILIES];		/* a block holds its address */
 };
 
 struct recovery {
@@ -109,7 +108,7 @@ static void on_held(void *ctx, const struct block_attribute *a, const struct add
 		if (strcmp(f->handle, a->handle) != 0)
 			continue;
 		f->ips[family_index(ip->family)] = *ip;		/* the block knows better than the route */
-		f->held[family_index(ip->family)] = live = true;
+		live = true;
 		f->pod = a->pod;
 		f->namespace = a->namespace;
 	}
@@ -124,28 +123,6 @@ static void on_held(void *ctx, const struct block_attribute *a, const struct add
 	ipam_release(rec->cni->ipam, a->handle, NULL, NULL, NULL);
 }
 
-/* A pod whose block no longer knows of it. */
-struct reassertion {
-	struct cni *cni;
-	struct arena mem;
-	const char *key;
-	struct ipam_request request;
-};
-
-static void on_reasserted(struct ipam_request *r)
-{
-	struct reassertion *a = container_of(r, struct reassertion, request);
-
-	a->cni->reasserting--;
-	if (r->code) {
-		log_err("cni", "%s: its block was lost and its address cannot be taken again: %s", a->key, r->err.text);
-		model_problem(a->cni->model, "ipam", a->key, "delete the pod: it may share its address",
-			      "%s: its block was lost: %s", a->key, r->err.text);
-	}
-	arena_free(&a->mem);
-	free(a);
-}
-
 static const struct workload *published(const struct cni *c, const struct endpoint *ep)
 {
 	const struct workload *w;
@@ -154,28 +131,6 @@ static const struct workload *published(const struct cni *c, const struct endpoi
 		if (strcmp(w->container, ep->container) == 0 && strcmp(w->endpoint, ep->ifname) == 0)
 			return w;
 	return NULL;
-}
-
-static void reassert(struct cni *c, const struct endpoint *ep, const bool held[FAMILIES])
-{
-	struct reassertion *a = xcalloc(1, sizeof *a);
-	struct block_owner *owner = &a->request.owner;
-
-	log_warn("cni", "%s: no block holds its address: taken again", ep->row.key);
-	*a = (struct reassertion){ .cni = c, .request.done = on_reasserted };
-	a->key = arena_str(&a->mem, ep->row.key);
-	*owner = (struct block_owner){ .handle = arena_str(&a->mem, ep->handle), .node = c->model->config->node_name,
-				       .wall_ns = wall_ns() };
-	if (*ep->pod) {
-		owner->pod = arena_str(&a->mem, ep->pod);
-		owner->namespace = arena_str(&a->mem, ep->namespace);
-	}
-	for (int f = 0; f < FAMILIES; f++) {
-		a->request.fixed[f] = ep->ips[f];
-		a->request.want[f] = ep->ips[f].family && !held[f];
-	}
-	c->reasserting++;
-	ipam_assign(c->ipam, &a->request);
 }
 
 static void endpoint_adopt(struct cni *c, const struct found *f)
@@ -204,11 +159,6 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	}
 	ep->row.digest = fnv64a(ep->ips, sizeof ep->ips) ^ (uint64_t)ep->ifindex;
 	table_put(&c->model->endpoints, &ep->row);
-	for (int i = 0; i < FAMILIES; i++)
-		if (f->ips[i].family && !f->held[i]) {
-			reassert(c, ep, f->held);
-			break;
-		}
 }
 
 static void follow_notes(struct cni *c)

@@ -286,11 +286,6 @@ void cni_note(struct cni *c, const char *path, const struct str *payload)
 		request_begin(r);
 }
 
-bool cni_settled(const struct cni *c)
-{
-	return !c->reasserting;
-}
-
 void cni_open(struct cni *c)
 {
 	c->open = true;

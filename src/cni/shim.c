@@ -203,8 +203,21 @@ static void make_payload(struct shim *s)
 	str_add(&s->payload, str_text(&s->conf), s->conf.len);
 }
 
+/* An agent that has come meanwhile may have read its notes already: it is asked, and the note goes. */
+static int hand_over(struct shim *s, const char *note)
+{
+	autoclose int fd = frame_connect(s->socket, 0);
+	autostr struct str answer = { 0 };
+	uint8_t status;
+
+	if (fd >= 0 && frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len, NULL, 0) == 0 &&
+	    frame_answer(fd, CNI_SHIM_MS, &status, &answer) == 0 && status == 0)
+		unlink(note);
+	return 0;
+}
+
 /* DEL without an agent: a note beside its socket, which it follows when it starts. */
-static int leave_note(const struct shim *s)
+static int leave_note(struct shim *s)
 {
 	const char *slash = strrchr(s->socket, '/'), *container = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
 	char dir[CONFIG_PATH_MAX + 8], path[512];
@@ -217,7 +230,7 @@ static int leave_note(const struct shim *s)
 	if ((rc = fs_mkdirs(dir, 0700)) < 0 || (rc = fs_replace(AT_FDCWD, path, s->payload.s, s->payload.len, 0600)) < 0)
 		return shim_fail(s, CNI_TRY_LATER, "no agent on %s, and its note %s cannot be written: %s", s->socket, path,
 				 strerror(-rc));
-	return 0;
+	return hand_over(s, path);
 }
 
 /* The agent's error, as a line for the runtime's log. */

@@ -86,7 +86,6 @@ static void on_written(void *ctx, int rc)
 
 	if ((rc != 0 && rc != -ESTALE) || ++c->tries > IPAM_TRIES_MAX) {
 		err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
-		log_warn("ipam", "%s", e.text);
 		claim_end(c, rc == -EAGAIN ? 102 : 11, &e);
 		return;
 	}
@@ -210,7 +209,7 @@ static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct
 }
 
 /* Pools in the order of their names; the names of those that are full go to full[]. */
-static bool choose_cidr(const struct ipam *ipam, int family, bool tunnel, struct prefix *cidr, struct str *full)
+static bool choose_cidr(const struct ipam *ipam, int family, enum tunnel use, struct prefix *cidr, struct str *full)
 {
 	const char *after = "";
 
@@ -223,7 +222,7 @@ static bool choose_cidr(const struct ipam *ipam, int family, bool tunnel, struct
 		if (!next)
 			return false;
 		after = next->meta.name;
-		if (next->cidr.addr.family != family_of(family) || !pool_usable(next, tunnel))
+		if (next->cidr.addr.family != family_of(family) || !pool_usable(next, use))
 			continue;
 		if (pool_free_cidr(ipam, next, cidr))
 			return true;

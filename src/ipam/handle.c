@@ -34,8 +34,8 @@ static void on_written(void *ctx, int rc)
 		sync_go(s);
 		return;
 	}
-	if (rc < 0)
-		log_warn("ipam", "handle %s: cannot write: %s", s->id, strerror(-rc));
+	if (rc == -ESTALE)
+		log_warn("ipam", "handle %s: others kept changing it", s->id);
 	sync_free(s);
 }
 
@@ -138,11 +138,38 @@ void handle_sync(struct ipam *ipam, const char *id)
 		timer_set(ipam->loop, &ipam->sync_timer, IPAM_SYNC_MS);
 }
 
+/* All blocks that it names are this node's: then this node may count it anew. */
+static bool handle_is_ours(const struct ipam *ipam, const struct handle *h)
+{
+	for (unsigned i = 0; i < h->block_count; i++) {
+		const struct block *b = table_find(&ipam->model->blocks, prefix_text(&h->blocks[i].cidr).s);
+
+		if (!b || !b->node || strcmp(b->node, ipam->node) != 0)
+			return false;
+	}
+	return h->block_count > 0;
+}
+
+/* A handle whose pod went right before the agent did still names it. */
+static void stale_check(struct ipam *ipam)
+{
+	const struct handle *h;
+
+	table_each(&ipam->model->handles, h) {
+		struct handle *want = handle_is_ours(ipam, h) ? count_handle(ipam, h->id) : NULL;
+
+		if (want && !handles_equal(want, h))
+			handle_sync(ipam, h->id);
+		row_free(want ? &want->row : NULL);
+	}
+}
+
 void handles_check(struct ipam *ipam)
 {
 	const struct block *b;
 
 	ipam->handles_checked = true;
+	stale_check(ipam);
 	table_each(&ipam->model->blocks, b) {
 		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
 			continue;

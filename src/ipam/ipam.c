@@ -27,8 +27,9 @@ struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 		ipam->asks_tail[f] = &ipam->asks[f];
 		ipam->claims[f] = (struct claim){ .ipam = ipam, .family = f };
 		ipam->defaults[f] = (struct default_pool){ .ipam = ipam };
-		ipam->tunnels[f] = (struct tunnel){ .ipam = ipam, .family = f };
 	}
+	tunnel_each(t)
+		ipam->tunnels[t] = (struct tunnel_address){ .ipam = ipam, .tunnel = t };
 	return ipam;
 }
 
@@ -76,6 +77,15 @@ static void ask_push(struct ipam *ipam, struct ipam_ask *a)
 	a->next = NULL;
 	*ipam->asks_tail[a->family] = a;
 	ipam->asks_tail[a->family] = &a->next;
+}
+
+/* A fixed address first: nobody else may be given it. */
+static void ask_push_first(struct ipam *ipam, struct ipam_ask *a)
+{
+	a->next = ipam->asks[a->family];
+	if (!a->next)
+		ipam->asks_tail[a->family] = &a->next;
+	ipam->asks[a->family] = a;
 }
 
 static struct ipam_ask *ask_pop(struct ipam *ipam, int family)
@@ -137,7 +147,10 @@ void ipam_assign(struct ipam *ipam, struct ipam_request *r)
 		if (!r->want[f])
 			continue;
 		r->ask[f] = (struct ipam_ask){ .request = r, .family = f, .pending = true };
-		ask_push(ipam, &r->ask[f]);
+		if (r->fixed[f].family)
+			ask_push_first(ipam, &r->ask[f]);
+		else
+			ask_push(ipam, &r->ask[f]);
 	}
 	ipam_kick(ipam);
 }
@@ -190,14 +203,15 @@ static void flight_lost(struct flight *f, int rc)
 	for (struct ipam_ask *a = f->asks, *next; a; a = next) {
 		next = a->next;
 		if (rc == -ESTALE && ++a->request->tries < IPAM_TRIES_MAX) {
-			ask_push(ipam, a);
+			if (a->request->fixed[a->family].family)
+				ask_push_first(ipam, a);
+			else
+				ask_push(ipam, a);
 			continue;
 		}
 		err_set(&e, -rc, "block %s: %s", f->key, rc == -ESTALE ? "others kept changing it" : strerror(-rc));
 		ask_fail(ipam, a, rc == -EAGAIN ? 102 : 11, &e);
 	}
-	if (rc != -ESTALE)
-		log_warn("ipam", "block %s: cannot write: %s", f->key, strerror(-rc));
 }
 
 static void on_flight(void *ctx, int rc)
@@ -430,6 +444,7 @@ void ipam_run(struct ipam *ipam)
 	if (m->pools.dirty)
 		model_judge_pools(m);
 	pools_default(ipam);
+	assert_run(ipam);
 	if (!ipam->handles_checked)
 		handles_check(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
@@ -444,14 +459,19 @@ void ipam_run(struct ipam *ipam)
 		tunnels_run(ipam);
 }
 
-bool ipam_serves(const struct ipam *ipam, int family, bool tunnel)
+bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use)
 {
 	const struct pool *p;
 
 	table_each(&ipam->model->pools, p)
-		if (p->cidr.addr.family == family_of(family) && pool_usable(p, tunnel))
+		if (p->cidr.addr.family == family_of(family) && pool_usable(p, use))
 			return true;
 	return false;
+}
+
+bool ipam_pools_tried(const struct ipam *ipam)
+{
+	return ipam->defaults[FAMILY_V4].settled && ipam->defaults[FAMILY_V6].settled;
 }
 
 void ipam_each_own(struct ipam *ipam, void (*each)(void *ctx, const struct block_attribute *a, const struct addr *ip),

@@ -29,7 +29,7 @@ struct ipam_ask {			/* one family of a request; ipam's own */
  */
 struct ipam_request {
 	struct block_owner owner;	/* its strings belong to the caller, until done() */
-	bool tunnel;			/* from pools whose allowedUses has Tunnel, else Workload */
+	enum tunnel tunnel;		/* from pools of its mode whose allowedUses has Tunnel; NONE: a pod's, Workload */
 	bool want[FAMILIES];
 	struct addr fixed[FAMILIES];	/* this very address; family 0: any */
 	void (*done)(struct ipam_request *r);
@@ -48,8 +48,13 @@ void ipam_free(struct ipam *ipam);
 /* Part of the pass: default pools, overlap of pools, tunnel addresses, claims that were left half done. */
 void ipam_run(struct ipam *ipam);
 
-/* Does any usable pool of that family serve this node? */
-bool ipam_serves(const struct ipam *ipam, int family, bool tunnel);
+/* Every pod that lives here has its address in a block, or that is named as a problem. */
+bool ipam_settled(const struct ipam *ipam);
+
+/* Does any usable pool of that family serve this node's pods, or (use) its end of that tunnel? */
+bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use);
+/* The datastore has answered to every default pool that was to be made. */
+bool ipam_pools_tried(const struct ipam *ipam);
 
 void ipam_assign(struct ipam *ipam, struct ipam_request *r);
 

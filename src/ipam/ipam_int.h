@@ -45,13 +45,13 @@ struct handle_sync {
 	struct handle_sync *next;
 };
 
-/* A default pool or tunnel address in the making. */
-struct default_pool { struct ipam *ipam; bool asked; unsigned nth; };
-struct tunnel {
+/* Default pools of a family, and a tunnel address, in the making. */
+struct default_pool { struct ipam *ipam; bool asked, settled; unsigned nth, writing; };
+struct tunnel_address {
 	struct ipam *ipam;
-	int family;
+	enum tunnel tunnel;
 	char handle[300];
-	bool asking;
+	bool asking, releasing;
 	struct ipam_request request;
 };
 
@@ -68,12 +68,14 @@ struct ipam {
 	struct claim claims[FAMILIES];
 	struct handle_sync *syncs;
 	struct default_pool defaults[FAMILIES];
-	struct tunnel tunnels[FAMILIES];
+	struct tunnel_address tunnels[TUNNELS];
 	bool resumed[FAMILIES], handles_checked;
+	struct assertion *assertions;	/* addresses of live pods being assigned again */
+	bool asserted;			/* all pods were looked at once */
 };
 
 /* pool.c: may this node take new addresses of that use from the pool? */
-bool pool_usable(const struct pool *p, bool tunnel);
+bool pool_usable(const struct pool *p, enum tunnel use);
 void pools_default(struct ipam *ipam);
 
 /* claim.c */
@@ -86,7 +88,10 @@ void ipam_kick(struct ipam *ipam);
 /* handle.c */
 void handles_start(struct ipam *ipam);
 void handle_sync(struct ipam *ipam, const char *id);
-void handles_check(struct ipam *ipam);	/* once: handles of own blocks that were lost are written again */
+void handles_check(struct ipam *ipam);	/* once: handles of own blocks, lost ones and stale ones */
+
+/* assert.c */
+void assert_run(struct ipam *ipam);
 
 /* tunnel.c */
 void tunnels_run(struct ipam *ipam);

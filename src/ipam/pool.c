@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -12,38 +13,32 @@ static bool selects_all(const char *selector)
 	return !selector || !*selector || strcmp(selector, "all()") == 0;
 }
 
-bool pool_usable(const struct pool *p, bool tunnel)
+bool pool_usable(const struct pool *p, enum tunnel use)
 {
-	return !p->refused && !p->disabled && !p->manual && !p->meta.deleting &&
-	       (tunnel ? p->use_tunnel : p->use_workload) &&
-	       selects_all(p->node_selector) && (!p->namespace_selector || !*p->namespace_selector);
+	if (p->refused || p->disabled || p->manual || p->meta.deleting || !selects_all(p->node_selector) ||
+	    (p->namespace_selector && *p->namespace_selector))
+		return false;
+	if (!use)
+		return p->use_workload;
+	return p->use_tunnel && encapsulation_tunnel(p->encapsulation, p->cidr.addr.family) == use;
 }
 
-static bool family_has_pool(const struct ipam *ipam, int family)
+/* IPIP has no IPv6. */
+static enum encapsulation for_family(enum encapsulation e, int family)
 {
-	const struct pool *p;
-
-	table_each(&ipam->model->pools, p)
-		if (p->cidr.addr.family == family_of(family))
-			return true;
-	return false;
+	return family == FAMILY_V6 && encapsulation_tunnel(e, AF_INET) == TUNNEL_IPIP ? ENCAP_NONE : e;
 }
 
-/* IPIP is no mode of this version, so auto is VXLAN; IPv6 takes VXLAN or nothing. */
-static enum encapsulation default_encapsulation(const struct config *c, int family)
+/* auto: IPIP where the kernel has it, else VXLAN; IPv6 goes as the pool of IPv4 goes, whoever made that. */
+static enum encapsulation default_encapsulation(const struct model *m, int family)
 {
-	switch (c->encapsulation) {
-	case ENCAP_AUTO:
-		return ENCAP_VXLAN;
-	case ENCAP_IPIP:
-	case ENCAP_IPIP_CROSS_SUBNET:
-		return family == FAMILY_V6 ? ENCAP_NONE : c->encapsulation;
-	case ENCAP_VXLAN:
-	case ENCAP_VXLAN_CROSS_SUBNET:
-	case ENCAP_NONE:
-		break;
-	}
-	return c->encapsulation;
+	const struct pool *v4 = model_first_pool(m, FAMILY_V4);
+
+	if (m->config->encapsulation != ENCAP_AUTO)
+		return for_family(m->config->encapsulation, family);
+	if (family == FAMILY_V6 && v4)
+		return for_family(v4->encapsulation, family);
+	return family == FAMILY_V4 && m->kernel_ipip == ANSWER_YES ? ENCAP_IPIP : ENCAP_VXLAN;
 }
 
 static struct pool *pool_new(const struct ipam *ipam, int family, const struct prefix *cidr, unsigned nth)
@@ -59,7 +54,7 @@ static struct pool *pool_new(const struct ipam *ipam, int family, const struct p
 	p->meta.name = p->row.key;
 	p->cidr = *cidr;
 	p->block_size = family == FAMILY_V6 ? c->block_size_v6 : c->block_size;
-	p->encapsulation = default_encapsulation(c, family);
+	p->encapsulation = default_encapsulation(ipam->model, family);
 	p->nat_outgoing = c->nat_outgoing;
 	p->use_workload = p->use_tunnel = true;
 	p->node_selector = "all()";
@@ -71,6 +66,7 @@ static void on_written(void *ctx, int rc)
 {
 	struct default_pool *d = ctx;
 
+	d->settled |= --d->writing == 0;
 	if (rc < 0 && rc != -ESTALE) {		/* -ESTALE: another node made it */
 		log_warn("ipam", "default pool: cannot write: %s", strerror(-rc));
 		d->asked = false;
@@ -96,29 +92,46 @@ static void say_unused(const struct ipam *ipam, int family)
 	}
 }
 
+static void pools_make(struct ipam *ipam, int family)
+{
+	const struct pool_list *l = &ipam->model->config->pools;
+	struct default_pool *d = &ipam->defaults[family];
+
+	d->nth = 0;
+	for (unsigned i = 0; i < l->count; i++) {
+		if (l->cidr[i].addr.family != family_of(family))
+			continue;
+		struct pool *p = pool_new(ipam, family, &l->cidr[i], ++d->nth);
+
+		log_info("ipam", "default pool %s: %s, encapsulation %s", p->meta.name, prefix_text(&p->cidr).s,
+			 encapsulation_text(p->encapsulation));
+		d->writing++;
+		store_put(ipam->store, kind_named("IPPool"), &p->row, 0, on_written, d);
+	}
+}
+
+/* The pool that IPv6's mode follows from is still to come. */
+static bool must_wait(const struct ipam *ipam, int family)
+{
+	const struct model *m = ipam->model;
+
+	return family == FAMILY_V6 && m->config->encapsulation == ENCAP_AUTO && model_lacks_pools(m, FAMILY_V4) &&
+	       !ipam->defaults[FAMILY_V4].settled;
+}
+
 void pools_default(struct ipam *ipam)
 {
-	const struct config *c = ipam->model->config;
-
 	for (int f = 0; f < FAMILIES; f++) {
 		struct default_pool *d = &ipam->defaults[f];
-		bool there = family_has_pool(ipam, f);
 
-		if (d->asked)
+		if (d->asked || must_wait(ipam, f))
 			continue;
 		d->asked = true;
-		if (there) {
-			say_unused(ipam, f);
+		if (model_lacks_pools(ipam->model, f)) {
+			pools_make(ipam, f);
 			continue;
 		}
-		d->nth = 0;
-		for (unsigned i = 0; i < c->pools.count; i++) {
-			if (c->pools.cidr[i].addr.family != family_of(f))
-				continue;
-			struct pool *p = pool_new(ipam, f, &c->pools.cidr[i], ++d->nth);
-
-			log_info("ipam", "default pool %s: %s", p->meta.name, prefix_text(&p->cidr).s);
-			store_put(ipam->store, kind_named("IPPool"), &p->row, 0, on_written, d);
-		}
+		d->settled = true;
+		say_unused(ipam, f);
 	}
 }

@@ -1,7 +1,8 @@
 /*
- * The node's own address in the overlay: one a family while some pool of the
- * family has a VXLAN mode, under Calico's handle, so that a host process that
- * talks to remote pods has a source they can answer to.
+ * The node's own addresses in the tunnels: one in each kind of tunnel that some
+ * pool asks for, from a pool that asks for it, under Calico's handle. So a host
+ * process that talks to remote pods has a source that they can answer to, by the
+ * same way back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,81 +11,114 @@
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 
-static const struct { const char *handle, *type; } names[FAMILIES] = {
-	{ "vxlan-tunnel-addr-", "vxlanTunnelAddress" },
-	{ "vxlan-v6-tunnel-addr-", "vxlanV6TunnelAddress" },
-};
+static bool has_mode(const struct pool *p, enum tunnel t)
+{
+	return encapsulation_tunnel(p->encapsulation, p->cidr.addr.family) == t;
+}
 
-static bool wanted(const struct ipam *ipam, int family)
+static bool is_wanted(const struct ipam *ipam, enum tunnel t)
 {
 	const struct uplink *up = model_uplink(ipam->model);
 	const struct pool *p;
 
-	if (!up || !up->address[family].addr.family)
+	if (!up || !up->address[tunnel_kinds[t].family].addr.family)
 		return false;
 	table_each(&ipam->model->pools, p)
-		if (!p->refused && p->cidr.addr.family == family_of(family) &&
-		    (p->encapsulation == ENCAP_VXLAN || p->encapsulation == ENCAP_VXLAN_CROSS_SUBNET))
+		if (!p->refused && has_mode(p, t))
 			return true;
 	return false;
 }
 
-/* The address that a block holds for our handle; family 0 when none does. */
-static struct addr held(const struct ipam *ipam, const struct tunnel *t)
+/*
+ * The address that a block holds for our handle, in a pool of that mode; family 0 when none does.
+ * *stray: one elsewhere, since a pool has changed or gone.
+ */
+static struct addr held(const struct ipam *ipam, const struct tunnel_address *t, struct addr *stray)
 {
+	struct addr found = { 0 };
 	const struct block *b;
 
 	table_each(&ipam->model->blocks, b) {
-		int o = b->deleted || b->cidr.addr.family != family_of(t->family) ? -1 : block_find(b, t->handle, 0);
+		bool other = b->deleted || b->cidr.addr.family != family_of(tunnel_kinds[t->tunnel].family);
+		int o = other ? -1 : block_find(b, t->handle, 0);
+		const struct pool *p;
 
-		if (o >= 0 && model_pool_of(ipam->model, &b->cidr.addr))
-			return block_address(b, o);
+		if (o < 0)
+			continue;
+		p = model_pool_of(ipam->model, &b->cidr.addr);
+		if (!found.family && p && has_mode(p, t->tunnel))
+			found = block_address(b, o);
+		else
+			*stray = block_address(b, o);
 	}
-	return (struct addr){ 0 };
+	return found;
 }
 
 static void on_assigned(struct ipam_request *r)
 {
-	struct tunnel *t = container_of(r, struct tunnel, request);
+	struct tunnel_address *t = container_of(r, struct tunnel_address, request);
+	const struct tunnel_kind *k = &tunnel_kinds[t->tunnel];
 	struct model *m = t->ipam->model;
 
 	t->asking = false;
 	if (r->code)
-		model_problem(m, "overlay", names[t->family].type, "free addresses, or add a pool",
-			      "no tunnel address: %s", r->err.text);
+		model_problem(m, "overlay", k->type, "free addresses, or add a pool", "no tunnel address: %s", r->err.text);
 	else
-		model_problem_clear(m, "overlay", names[t->family].type);
-	model_tunnel_set(m, t->family, &r->ips[t->family]);
+		model_problem_clear(m, "overlay", k->type);
+	model_tunnel_set(m, t->tunnel, &r->ips[k->family]);
 }
 
-static void ask(struct tunnel *t)
+static void ask(struct tunnel_address *t)
 {
 	struct ipam_request *r = &t->request;
 
-	*r = (struct ipam_request){ .tunnel = true, .done = on_assigned,
-		.owner = { .handle = t->handle, .node = t->ipam->node, .type = names[t->family].type } };
-	r->want[t->family] = true;
+	*r = (struct ipam_request){ .tunnel = t->tunnel, .done = on_assigned,
+		.owner = { .handle = t->handle, .node = t->ipam->node, .type = tunnel_kinds[t->tunnel].type } };
+	r->want[tunnel_kinds[t->tunnel].family] = true;
 	t->asking = true;
 	ipam_assign(t->ipam, r);
 }
 
+static void on_released(void *ctx)
+{
+	struct tunnel_address *t = ctx;
+
+	t->releasing = false;
+	tunnels_run(t->ipam);
+}
+
+static void give_back(struct tunnel_address *t, const struct addr *a)
+{
+	struct addr only[FAMILIES] = { 0 };
+
+	if (t->releasing)
+		return;
+	t->releasing = true;
+	only[family_index(a->family)] = *a;
+	ipam_release(t->ipam, t->handle, only, on_released, t);
+}
+
+static void tunnel_run(struct tunnel_address *t)
+{
+	const struct tunnel_kind *k = &tunnel_kinds[t->tunnel];
+	struct ipam *ipam = t->ipam;
+	struct addr now, stray = { 0 };
+
+	if (t->asking)
+		return;
+	snprintf(t->handle, sizeof t->handle, "%s%s", k->handle, ipam->node);
+	now = held(ipam, t, &stray);
+	if (stray.family)
+		give_back(t, &stray);
+	if (!is_wanted(ipam, t->tunnel))
+		model_problem_clear(ipam->model, "overlay", k->type);
+	else if (!now.family && ipam_serves(ipam, k->family, t->tunnel))
+		ask(t);
+	model_tunnel_set(ipam->model, t->tunnel, &now);
+}
+
 void tunnels_run(struct ipam *ipam)
 {
-	for (int f = 0; f < FAMILIES; f++) {
-		struct tunnel *t = &ipam->tunnels[f];
-		struct addr now;
-
-		if (t->asking)
-			continue;
-		snprintf(t->handle, sizeof t->handle, "%s%s", names[f].handle, ipam->node);
-		now = held(ipam, t);
-		if (wanted(ipam, f)) {
-			if (!now.family && ipam_serves(ipam, f, true))
-				ask(t);
-		} else if (now.family) {
-			ipam_release(ipam, t->handle, NULL, NULL, NULL);
-			now = (struct addr){ 0 };
-		}
-		model_tunnel_set(ipam->model, f, &now);
-	}
+	tunnel_each(t)
+		tunnel_run(&ipam->tunnels[t]);
 }

@@ -64,6 +64,11 @@ static const struct config_key keys[] = {
 
 _Static_assert(ARRAY_SIZE(keys) <= 64, "struct config_sets has a bit for each");
 
+const char *encapsulation_text(enum encapsulation e)
+{
+	return encapsulations[e];
+}
+
 bool config_key(unsigned n, const char **name, const char **def)
 {
 	if (n >= ARRAY_SIZE(keys))
@@ -302,5 +307,21 @@ int config_check(const struct config *c, struct err *e)
 			err_prefix(e, "%s:%u: ", c->file, c->pools.line[i]);
 		return -EINVAL;
 	}
+	return 0;
+}
+
+int config_built(const struct config *c, struct err *e)
+{
+	const struct { bool asked; const char *what; } later[] = {
+		{ c->ipam == IPAM_PODCIDR, "ipam = podcidr" },
+		{ c->bgp != BGP_OFF, "bgp" },
+		{ c->bgp_peers.count > 0, "bgp_peer" },
+		{ c->metrics_listen.port != 0, "metrics_listen" },
+		{ c->health_listen.port != 0 && c->health_listen.port != 9099, "health_listen" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(later); i++)
+		if (later[i].asked)
+			return err_set(e, EPROTONOSUPPORT, "%s: not in this version", later[i].what);
 	return 0;
 }

@@ -26,6 +26,7 @@ struct datastore {
 };
 
 enum encapsulation { ENCAP_AUTO, ENCAP_IPIP, ENCAP_IPIP_CROSS_SUBNET, ENCAP_VXLAN, ENCAP_VXLAN_CROSS_SUBNET, ENCAP_NONE };
+const char *encapsulation_text(enum encapsulation e);	/* as in the configuration file */
 enum ipam_mode { IPAM_BLOCK, IPAM_PODCIDR };
 enum nft_owner { NFT_OWNER_AUTO, NFT_OWNER_NO };
 enum bgp_mode { BGP_OFF, BGP_MESH, BGP_PEERS };
@@ -82,6 +83,9 @@ int config_set(struct config *c, struct config_sets *sets, const char *assignmen
  * name, each pool holds a block.
  */
 int config_check(const struct config *c, struct err *e);
+
+/* -EPROTONOSUPPORT with *e when a setting asks for something that is not built. */
+int config_built(const struct config *c, struct err *e);
 
 /* For the test that config/manx.conf names every key: row n of the table (def NULL: it has no default), false past the end. */
 bool config_key(unsigned n, const char **name, const char **def);

@@ -87,21 +87,44 @@ const struct pool *model_pool_of(const struct model *m, const struct addr *a)
 	return NULL;
 }
 
-void model_tunnel_set(struct model *m, int family, const struct addr *a)
+void model_tunnel_set(struct model *m, enum tunnel t, const struct addr *a)
 {
 	struct uplink *up = table_find(&m->uplinks, "self");
 
-	if (addr_equal(&m->tunnel[family], a))
+	if (addr_equal(&m->tunnel[t], a))
 		return;
-	m->tunnel[family] = *a;
+	m->tunnel[t] = *a;
 	if (up)
 		table_touch(&m->uplinks, &up->row);
+}
+
+const struct pool *model_first_pool(const struct model *m, int family)
+{
+	const struct pool *p, *first = NULL;
+
+	table_each(&m->pools, p)
+		if (p->cidr.addr.family == family_of(family) && (!first || strcmp(p->row.key, first->row.key) < 0))
+			first = p;
+	return first;
+}
+
+bool model_lacks_pools(const struct model *m, int family)
+{
+	const struct pool_list *l = &m->config->pools;
+
+	for (unsigned i = 0; i < l->count; i++)
+		if (l->cidr[i].addr.family == family_of(family))
+			return !model_first_pool(m, family);
+	return false;
 }
 
 void model_judge_pools(struct model *m)
 {
 	struct pool *p, *other;
 
+	table_each_dirty(&m->pools, p)
+		if (p->row.gone)
+			model_problem_clear(m, "ipam", p->meta.name);
 	table_each(&m->pools, p) {
 		const char *refused = NULL;
 
@@ -118,22 +141,6 @@ void model_judge_pools(struct model *m)
 		else
 			model_problem_clear(m, "ipam", p->meta.name);
 	}
-}
-
-unsigned encapsulation_overhead(enum encapsulation e, uint8_t family)
-{
-	switch (e) {
-	case ENCAP_IPIP:
-	case ENCAP_IPIP_CROSS_SUBNET:
-		return 20;
-	case ENCAP_VXLAN:
-	case ENCAP_VXLAN_CROSS_SUBNET:
-		return family == AF_INET6 ? 70 : 50;
-	case ENCAP_NONE:
-	case ENCAP_AUTO:
-		break;
-	}
-	return 0;
 }
 
 unsigned model_pod_mtu(const struct model *m)

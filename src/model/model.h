@@ -14,6 +14,7 @@
 #include "base/prefix.h"
 #include "base/table.h"
 #include "model/config.h"
+#include "model/tunnel.h"
 
 /* What every object of the datastore carries. */
 struct meta {
@@ -46,8 +47,7 @@ struct node {
 	struct row row;			/* key: name */
 	struct meta meta;
 	struct prefix address[FAMILIES];	/* projectcalico.org/IPv4Address, IPv6Address; family 0: none */
-	struct addr vxlan[FAMILIES];		/* tunnel addresses, Calico's annotations */
-	struct addr ipip;
+	struct addr tunnel[TUNNELS];		/* its addresses in tunnels, Calico's annotations */
 	uint8_t vxlan_mac[FAMILIES][6];		/* annotation, else derived from the name */
 };
 
@@ -149,11 +149,14 @@ struct problem {
 	const char *sub, *text, *remedy;
 };
 
+enum answer { ANSWER_UNKNOWN, ANSWER_YES, ANSWER_NO };
+
 struct model {
 	const struct config *config;
 	struct table namespaces, pods, nodes, pools, blocks, affinities, handles, workloads;
 	struct table endpoints, uplinks, problems;
-	struct addr tunnel[FAMILIES];	/* our own VXLAN tunnel addresses, assigned by ipam; family 0: none */
+	struct addr tunnel[TUNNELS];	/* our own addresses in tunnels, assigned by ipam; family 0: none */
+	enum answer kernel_ipip;	/* has the kernel IPIP?  Asked only when the mode of a new pool depends on it */
 	bool complete;			/* every kind's list was read whole once */
 	bool endpoints_known;		/* the pods that live in the kernel have their rows */
 };
@@ -168,15 +171,19 @@ const struct node *model_self(const struct model *m);		/* our Node object, or NU
 /* The usable pool that holds a, whether disabled or not; NULL when none does. */
 const struct pool *model_pool_of(const struct model *m, const struct addr *a);
 
-/* Our tunnel address of that family; a change makes the uplink's row dirty. */
-void model_tunnel_set(struct model *m, int family, const struct addr *a);
+/* Our address in that tunnel; a change makes the uplink's row dirty. */
+void model_tunnel_set(struct model *m, enum tunnel t, const struct addr *a);
+
+/* The first pool of that family by name, used or not; NULL when there is none. */
+const struct pool *model_first_pool(const struct model *m, int family);
+/* Are the default pools of that family ours to make?  (The configuration names some, the datastore has none.) */
+bool model_lacks_pools(const struct model *m, int family);
 
 /* Of overlapping pools all but the one whose name sorts first are refused: sets pool->refused, names the problem. */
 void model_judge_pools(struct model *m);
 
 /* What a pod's link may carry: the uplink's MTU less the largest overhead that a usable pool adds. */
 unsigned model_pod_mtu(const struct model *m);
-unsigned encapsulation_overhead(enum encapsulation e, uint8_t family);	/* bytes */
 
 /* problem: put (text is printf-formatted; remedy may be "") or clear by sub and what. */
 void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)

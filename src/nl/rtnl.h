@@ -39,10 +39,10 @@ struct rtnl_link {
 	int peer;			/* IFLA_LINK: of a veth the index of its other end; 0 */
 	uint8_t mac[6];
 	uint32_t group;
+	struct addr local, remote;	/* of a tunnel; ipip only: remote */
 	/* vxlan only */
 	uint32_t vni;
 	uint16_t port;			/* host order */
-	struct addr local;
 	bool learning;
 };
 
@@ -86,9 +86,13 @@ void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v);
 /* The host end's IPv4 settings (forwarding, strict rp_filter, no proxy ARP), IPv6 without automatic addresses, alias. */
 void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v);
 void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink);	/* up; uplink 0: bound to none */
+/* Down, and to and from anywhere.  -EEXIST also when there is such a device of another name, as the module brings one. */
+void rtnl_ipip_put(struct nl *nl, const char *name);
 void rtnl_link_get(struct nl *nl, const char *name, int index);	/* name NULL: by index; the answer is data */
 /* By index; index 0: by name. */
 void rtnl_link_up(struct nl *nl, int index, const char *name);
+void rtnl_link_down(struct nl *nl, int index, const char *name);
+void rtnl_link_alias(struct nl *nl, int index, const char *name, const char *alias);
 void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu);
 void rtnl_link_mac(struct nl *nl, int index, const char *name, const uint8_t mac[6]);
 void rtnl_link_del(struct nl *nl, int index, const char *name);

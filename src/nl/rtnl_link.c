@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -126,6 +127,16 @@ void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink)
 	nl_end(nl, h);
 }
 
+void rtnl_ipip_put(struct nl *nl, const char *name)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, name, 0, "link");
+	struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "ipip");
+	mnl_attr_nest_end(h, info);
+	nl_end(nl, h);
+}
+
 void rtnl_link_get(struct nl *nl, const char *name, int index)
 {
 	struct nlmsghdr *h = link_begin(nl, RTM_GETLINK, 0, name ? 0 : index, name, 0, "link");
@@ -137,6 +148,22 @@ void rtnl_link_get(struct nl *nl, const char *name, int index)
 void rtnl_link_up(struct nl *nl, int index, const char *name)
 {
 	nl_end(nl, link_begin(nl, RTM_NEWLINK, 0, index, name, IFF_UP, "link"));
+}
+
+void rtnl_link_down(struct nl *nl, int index, const char *name)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, 0, index, name, 0, "link");
+
+	((struct ifinfomsg *)mnl_nlmsg_get_payload(h))->ifi_change = IFF_UP;
+	nl_end(nl, h);
+}
+
+void rtnl_link_alias(struct nl *nl, int index, const char *name, const char *alias)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, name, 0, "alias of link");
+
+	mnl_attr_put_str(h, IFLA_IFALIAS, alias);
+	nl_end(nl, h);
 }
 
 void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu)
@@ -196,6 +223,26 @@ static void vxlan_parse(const struct nlattr *data, struct rtnl_link *l)
 		nl_attr_addr(tb[IFLA_VXLAN_LOCAL6], AF_INET6, &l->local);
 }
 
+/* "Any" is told as 0.0.0.0. */
+static void any_is_none(struct addr *a)
+{
+	static const uint8_t zero[sizeof a->b];
+
+	if (memcmp(a->b, zero, sizeof zero) == 0)
+		*a = (struct addr){ 0 };
+}
+
+static void ipip_parse(const struct nlattr *data, struct rtnl_link *l)
+{
+	const struct nlattr *tb[IFLA_IPTUN_REMOTE + 1];
+
+	nl_attrs_nested(data, tb, IFLA_IPTUN_REMOTE);
+	nl_attr_addr(tb[IFLA_IPTUN_LOCAL], AF_INET, &l->local);
+	nl_attr_addr(tb[IFLA_IPTUN_REMOTE], AF_INET, &l->remote);
+	any_is_none(&l->local);
+	any_is_none(&l->remote);
+}
+
 bool rtnl_link_parse(const struct nlmsghdr *h, struct rtnl_link *l)
 {
 	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
@@ -219,6 +266,8 @@ bool rtnl_link_parse(const struct nlmsghdr *h, struct rtnl_link *l)
 	nl_attr_text(info[IFLA_INFO_KIND], l->kind, sizeof l->kind);
 	if (!strcmp(l->kind, "vxlan"))
 		vxlan_parse(info[IFLA_INFO_DATA], l);
+	else if (!strcmp(l->kind, "ipip"))
+		ipip_parse(info[IFLA_INFO_DATA], l);
 	return true;
 }
 

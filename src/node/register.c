@@ -13,7 +13,10 @@
 static bool node_matches(const struct node *have, const struct uplink *up, const struct model *m)
 {
 	for (int f = 0; f < FAMILIES; f++)
-		if (!prefix_equal(&have->address[f], &up->address[f]) || !addr_equal(&have->vxlan[f], &m->tunnel[f]))
+		if (!prefix_equal(&have->address[f], &up->address[f]))
+			return false;
+	tunnel_each(t)
+		if (!addr_equal(&have->tunnel[t], &m->tunnel[t]))
 			return false;
 	return true;
 }
@@ -38,10 +41,9 @@ static struct node *node_object(const struct model *m, const struct node *old, c
 	if (old) {
 		n->meta.annotation_count = old->meta.annotation_count;
 		n->meta.annotations = labels_copy(mem, old->meta.annotations, old->meta.annotation_count);
-		n->ipip = old->ipip;
 	}
 	memcpy(n->address, up->address, sizeof n->address);
-	memcpy(n->vxlan, m->tunnel, sizeof n->vxlan);
+	memcpy(n->tunnel, m->tunnel, sizeof n->tunnel);
 	for (int f = 0; f < FAMILIES; f++)
 		node_vxlan_mac(n->vxlan_mac[f], m->config->node_name, f);
 	node_annotations(mem, n);

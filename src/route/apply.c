@@ -30,7 +30,7 @@ void want_route(const struct route *r, const struct object *o, const struct want
 	*out = (struct rtnl_route){ .dst = o->key.dst, .type = w->spec.type, .protocol = w->spec.protocol,
 		.onlink = w->spec.onlink, .metric = ROUTE_METRIC, .oif = w->spec.oif, .gateway = w->spec.via };
 	if (w->spec.tunnel)
-		out->oif = device_ready(r, w->spec.tunnel - 1);
+		out->oif = device_ready(r, w->spec.tunnel);
 }
 
 static struct rtnl_addr addr_of(const struct route *r, const struct object *o)
@@ -104,13 +104,13 @@ static bool may_delete(const struct route *r, const struct object *o, const stru
 static bool is_waiting(const struct route *r, const struct object *o, char *why, size_t size)
 {
 	const struct spec *s = &o->wants->spec;
-	int f = o->key.kind == OBJECT_ROUTE ? s->tunnel - 1 : o->key.device;
+	enum tunnel t = o->key.kind == OBJECT_ROUTE ? s->tunnel : o->key.device;
 	const struct link *l;
 
-	if (f >= 0) {
-		if (device_ready(r, f))
+	if (t) {
+		if (device_ready(r, t))
 			return false;
-		snprintf(why, size, "waits for link %s", r->devices[f].want.name);
+		snprintf(why, size, "waits for link %s", r->devices[t].want.name);
 		return true;
 	}
 	if (s->type == RTN_UNICAST && !s->oif && !s->via.family) {
@@ -146,10 +146,12 @@ static void plan_route(struct route *r, struct object *o)
 {
 	struct rtnl_route want;
 	char why[64];
+	bool waits = o->wants && is_waiting(r, o, why, sizeof why);
 
-	if (!o->wants || !is_waiting(r, o, why, sizeof why))
+	/* The old way serves as long as the new one is not there, but not where that will never be. */
+	if (!waits || device_is_lacking(r, o->wants->spec.tunnel))
 		plan_route_dels(r, o);
-	if (!o->wants || is_waiting(r, o, why, sizeof why) || is_in_place(r, o) || metric_is_taken(o))
+	if (!o->wants || waits || is_in_place(r, o) || metric_is_taken(o))
 		return;
 	want_route(r, o, o->wants, &want);
 	rtnl_route_put(&r->command, &want);

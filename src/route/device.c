@@ -1,141 +1,164 @@
 /*
- * The tunnel devices: vxlan.calico for the IPv4 underlay, vxlan-v6.calico for
- * the IPv6 one.  VNI, port, local address and learning cannot be altered: a
- * device of ours that differs there is made again.  It is bound to no uplink, so that it
- * outlives one.  A link of the name that is no VXLAN device is somebody else's and stays.
+ * The tunnel devices, one for each kind of tunnel that some pool asks for.
+ *
+ * A VXLAN device is ours whole.  VNI, port, local address and learning cannot
+ * be altered: one that differs there is made again.  It is bound to no uplink, so that
+ * it outlives one.
+ *
+ * tunl0 is the kernel's own: it comes with the ipip module (which asking for a link
+ * loads), sends to where each route's gateway says, takes from anywhere, and cannot be
+ * deleted.  It is taken over, with our name as its alias, and given back down.
+ *
+ * A link of the name that is something else is somebody else's and stays.
  */
 #include "route/route_int.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <linux/if_addr.h>
-#include <linux/rtnetlink.h>
 #include "base/log.h"
 #include "base/util.h"
 
 enum { TUNNEL_VNI = 4096, TUNNEL_PORT = 4789 };
 
-static const char *const names[FAMILIES] = { "vxlan.calico", "vxlan-v6.calico" };
-
 void devices_init(struct route *r)
 {
-	for (int f = 0; f < FAMILIES; f++) {
-		struct rtnl_link *want = &r->devices[f].want;
+	tunnel_each(t) {
+		struct device *d = &r->devices[t];
 
-		str_copy(want->name, sizeof want->name, names[f]);
-		want->vni = TUNNEL_VNI;
-		want->port = TUNNEL_PORT;
+		d->kind = &tunnel_kinds[t];
+		str_copy(d->want.name, sizeof d->want.name, d->kind->device);
+		str_copy(d->want.kind, sizeof d->want.kind, d->kind->link);
+		if (d->kind->fallback) {
+			str_copy(d->want.alias, sizeof d->want.alias, "manx");
+		} else {
+			d->want.vni = TUNNEL_VNI;
+			d->want.port = TUNNEL_PORT;
+		}
 	}
 }
 
-int device_named(const struct route *r, const char *name)
+enum tunnel device_named(const struct route *r, const char *name)
 {
-	for (int f = 0; f < FAMILIES; f++)
-		if (strcmp(r->devices[f].want.name, name) == 0)
-			return f;
-	return -1;
+	tunnel_each(t)
+		if (strcmp(r->devices[t].want.name, name) == 0)
+			return t;
+	return TUNNEL_NONE;
 }
 
-int device_of(const struct route *r, int index)
+enum tunnel device_of(const struct route *r, int index)
 {
-	for (int f = 0; f < FAMILIES; f++)
-		if (index && r->devices[f].have.index == index)
-			return f;
-	return -1;
+	tunnel_each(t)
+		if (index && r->devices[t].have.index == index)
+			return t;
+	return TUNNEL_NONE;
 }
 
 /* ---- want ---- */
 
-static bool family_has_tunnels(const struct route *r, int f)
+static bool a_pool_needs(const struct route *r, enum tunnel t)
 {
 	for (unsigned i = 0; i < r->pool_count; i++)
-		if (r->pools[i].cidr.addr.family == family_of(f) &&
-		    (r->pools[i].encapsulation == ENCAP_VXLAN || r->pools[i].encapsulation == ENCAP_VXLAN_CROSS_SUBNET))
+		if (encapsulation_tunnel(r->pools[i].encapsulation, r->pools[i].cidr.addr.family) == t)
 			return true;
 	return false;
 }
 
 /* Our own tunnel address: what ipam holds, and before it has looked, what our Node object says. */
-static struct addr own_tunnel(const struct route *r, const struct node *self, int f)
+static struct addr own_address(const struct route *r, enum tunnel t)
 {
-	if (r->model->tunnel[f].family || !self)
-		return r->model->tunnel[f];
-	return self->vxlan[f];
+	const struct node *self = model_self(r->model);
+
+	return r->model->tunnel[t].family || !self ? r->model->tunnel[t] : self->tunnel[t];
 }
 
-static void device_want(struct route *r, int f)
+static void device_want(struct route *r, enum tunnel t)
 {
-	struct device *d = &r->devices[f];
-	struct owner *o = owner_begin(r, OWNER_DEVICE, names[f]);
+	struct device *d = &r->devices[t];
+	struct owner *o = owner_begin(r, OWNER_DEVICE, d->want.name);
 	const struct uplink *up = model_uplink(r->model);
 	const struct node *self = model_self(r->model);
-	struct addr tunnel = own_tunnel(r, self, f);
+	struct addr own = own_address(r, t);
+	int f = d->kind->family;
 
 	d->marked = true;
-	d->needed = family_has_tunnels(r, f);
-	d->wanted = d->needed && self && up && up->address[f].addr.family && tunnel.family;
-	if (d->needed && tunnel.family) {
-		struct prefix address = prefix_host(&tunnel);
-		struct object_key k = key_addr(f, &address);
+	d->needed = a_pool_needs(r, t);
+	d->wanted = d->needed && up && up->address[f].addr.family && (!d->kind->by_address || (self && own.family));
+	if (d->needed && own.family) {
+		struct prefix address = prefix_host(&own);
+		struct object_key k = key_addr(t, &address);
 
 		want_add(r, o, &k, WANT_CLUSTER, &(struct spec){ 0 });
 	}
 	owner_end(r, o);
 	if (!d->wanted)
 		return;
-	memcpy(d->want.mac, self->vxlan_mac[f], sizeof d->want.mac);
-	d->want.local = up->address[f].addr;
-	d->want.mtu = (up->mtu[f] ? up->mtu[f] : 1500) - encapsulation_overhead(ENCAP_VXLAN, family_of(f));
+	d->want.mtu = (up->mtu[f] ? up->mtu[f] : 1500) - d->kind->overhead;
+	if (d->kind->by_address) {
+		memcpy(d->want.mac, self->vxlan_mac[f], sizeof d->want.mac);
+		d->want.local = up->address[f].addr;
+	}
 }
 
 /* ---- want against have ---- */
 
-static bool is_ours(const struct device *d)
+/* In what cannot be altered. */
+static bool differs(const struct device *d)
 {
-	return !strcmp(d->have.kind, "vxlan") && d->have.vni == TUNNEL_VNI;
+	return d->have.vni != d->want.vni || d->have.port != d->want.port || d->have.learning || d->have.remote.family ||
+	       !addr_equal(&d->have.local, &d->want.local);
 }
 
-static bool must_remake(const struct device *d)
+static bool is_foreign(const struct device *d)
 {
-	return d->have.vni != d->want.vni || d->have.port != d->want.port || d->have.learning ||
-	       !addr_equal(&d->have.local, &d->want.local);
+	return strcmp(d->have.kind, d->want.kind) != 0 || (d->kind->fallback && differs(d));
+}
+
+static bool is_ours(const struct device *d)
+{
+	if (!d->have.index || is_foreign(d))
+		return false;
+	return d->kind->fallback ? !strcmp(d->have.alias, d->want.alias) : d->have.vni == TUNNEL_VNI;
 }
 
 /* Because it must be another, or because no pool uses it.  An uplink without an address for a moment is no reason. */
 static bool must_go(const struct device *d)
 {
-	if (!d->have.index || strcmp(d->have.kind, "vxlan") != 0)
+	if (!d->have.index || is_foreign(d))
 		return false;
-	return d->wanted ? must_remake(d) : !d->needed && is_ours(d);
+	return d->wanted ? differs(d) : !d->needed && is_ours(d);
 }
 
-int device_ready(const struct route *r, int family)
+int device_ready(const struct route *r, enum tunnel t)
 {
-	const struct device *d = &r->devices[family];
+	const struct device *d = &r->devices[t];
 
-	return d->wanted && is_ours(d) && !must_remake(d) && d->have.flags & IFF_UP ? d->have.index : 0;
+	return d->wanted && !is_foreign(d) && !differs(d) && d->have.flags & IFF_UP ? d->have.index : 0;
+}
+
+bool device_is_lacking(const struct route *r, enum tunnel t)
+{
+	return r->devices[t].state == STATE_FAILED && r->devices[t].rc == -EOPNOTSUPP;
 }
 
 void devices_want(struct route *r)
 {
-	for (int f = 0; f < FAMILIES; f++) {
-		bool was_ready = device_ready(r, f);
+	tunnel_each(t) {
+		bool was_ready = device_ready(r, t);
 
-		device_want(r, f);
-		if (!was_ready && device_ready(r, f))
-			troubled_mark(r, r->devices[f].have.index);
+		device_want(r, t);
+		if (!was_ready && device_ready(r, t))
+			troubled_mark(r, r->devices[t].have.index);
 	}
 }
 
-/* What stood on a device that is gone, went with it. */
-static void forget_objects(struct route *r, int f)
+/* What stood on a device that is gone, went with it; what would go through it is to be looked at. */
+static void forget_objects(struct route *r, enum tunnel t)
 {
 	hash_each(&r->objects, n) {
 		struct object *o = container_of(n, struct object, node);
 
-		if (o->key.kind == OBJECT_ROUTE ? o->wants && o->wants->spec.tunnel != 1 + f : o->key.device != f)
+		if (o->key.kind == OBJECT_ROUTE ? o->wants && o->wants->spec.tunnel != t : o->key.device != t)
 			continue;
 		if (o->key.kind != OBJECT_ROUTE)
 			o->present = false;
@@ -144,47 +167,59 @@ static void forget_objects(struct route *r, int f)
 	}
 }
 
-void device_seen(struct route *r, int family, const struct rtnl_link *l)
+void device_seen(struct route *r, enum tunnel t, const struct rtnl_link *l)
 {
-	struct device *d = &r->devices[family];
+	struct device *d = &r->devices[t];
 	int index = l ? l->index : 0, before = d->have.index;
-	bool was_ready = device_ready(r, family);
+	bool was_ready = device_ready(r, t);
 
 	d->have = l ? *l : (struct rtnl_link){ 0 };
 	d->marked = true;
 	if (index != before) {
-		forget_objects(r, family);
-		rtnl_neigh_filter(&r->events, r->devices[0].have.index, r->devices[1].have.index);
+		forget_objects(r, t);
+		rtnl_neigh_filter(&r->events, r->devices[TUNNEL_VXLAN].have.index, r->devices[TUNNEL_VXLAN_V6].have.index);
 		if (index && !d->making)
 			r->lost = true;		/* somebody else made it: what is on it? */
-	} else if (!was_ready && device_ready(r, family)) {
+	} else if (!was_ready && device_ready(r, t)) {
 		troubled_mark(r, index);
 	}
 }
 
 /* ---- apply ---- */
 
-static void device_state(struct route *r, struct device *d, enum state state, int rc, const char *why)
+static void device_tell(struct route *r, enum tunnel t)
 {
-	bool told = d->state == state && strcmp(d->why, why) == 0;
+	const struct device *d = &r->devices[t];
+	char remedy[100] = "";
+
+	if (!*d->why) {
+		model_problem_clear(r->model, "overlay", d->want.name);
+		return;
+	}
+	if (device_is_lacking(r, t))
+		snprintf(remedy, sizeof remedy, "a kernel with %s, or pools of another mode", d->kind->option);
+	log_warn("route", "%s", d->why);
+	model_problem(r->model, "overlay", d->want.name, remedy, "%s", d->why);
+}
+
+static void device_state(struct route *r, enum tunnel t, enum state state, int rc, const char *why)
+{
+	struct device *d = &r->devices[t];
+	bool told = d->state == state && strcmp(d->why, why) == 0, lacked = device_is_lacking(r, t);
 
 	d->state = (uint8_t)state;
 	d->rc = rc;
-	if (state == STATE_FAILED) {
-		d->backoff_ms = backoff_next(d->backoff_ms);
-		d->due_ms = now_ms() + d->backoff_ms;
-	} else {
-		d->backoff_ms = 0;
+	d->backoff_ms = state == STATE_FAILED ? backoff_next(d->backoff_ms) : 0;
+	d->due_ms = now_ms() + d->backoff_ms;
+	if (device_is_lacking(r, t)) {
+		d->due_ms = UINT64_MAX;		/* the kernel stays what it is */
+		if (!lacked)
+			forget_objects(r, t);
 	}
 	if (told)
 		return;
 	str_copy(d->why, sizeof d->why, why);
-	if (!*why) {
-		model_problem_clear(r->model, "overlay", d->want.name);
-		return;
-	}
-	log_warn("route", "%s", why);
-	model_problem(r->model, "overlay", d->want.name, rc == -EOPNOTSUPP ? "a kernel with CONFIG_VXLAN" : "", "%s", why);
+	device_tell(r, t);
 }
 
 struct device_commit {
@@ -211,84 +246,131 @@ static void on_device_data(void *ctx, const struct nlmsghdr *h)
 	have_link(c->route, h);
 }
 
-/* The messages that bring the device to what is wanted; how many. */
-static unsigned device_request(struct route *r, struct device *d)
+static void request_removal(struct nl *nl, const struct device *d)
 {
-	unsigned before = r->command.count;
-
-	if (must_go(d))
-		rtnl_link_del(&r->command, d->have.index, d->want.name);
-	if (!d->wanted)
-		return r->command.count - before;
-	if (!d->have.index || must_go(d)) {
-		rtnl_vxlan_put(&r->command, &d->want, 0);
-		return r->command.count - before;
+	if (d->kind->fallback) {
+		rtnl_link_down(nl, d->have.index, d->want.name);
+		rtnl_link_alias(nl, d->have.index, d->want.name, "");
+	} else {
+		rtnl_link_del(nl, d->have.index, d->want.name);
 	}
-	if (memcmp(d->have.mac, d->want.mac, sizeof d->want.mac) != 0)
-		rtnl_link_mac(&r->command, d->have.index, d->want.name, d->want.mac);
-	if (d->have.mtu != d->want.mtu)
-		rtnl_link_mtu(&r->command, d->have.index, d->want.name, d->want.mtu);
-	if (!(d->have.flags & IFF_UP))
-		rtnl_link_up(&r->command, d->have.index, d->want.name);
-	return r->command.count - before;
 }
 
-static void device_commit(struct route *r, struct device *d, int f)
+static void request_changes(struct nl *nl, const struct device *d)
 {
-	struct device_commit c = { .route = r, .changes = device_request(r, d) };
+	const struct rtnl_link *want = &d->want, *have = &d->have;
+
+	if (*want->alias && strcmp(have->alias, want->alias) != 0)
+		rtnl_link_alias(nl, have->index, want->name, want->alias);
+	if (memcmp(have->mac, want->mac, sizeof want->mac) != 0)
+		rtnl_link_mac(nl, have->index, want->name, want->mac);
+	if (have->mtu != want->mtu)
+		rtnl_link_mtu(nl, have->index, want->name, want->mtu);
+	if (!(have->flags & IFF_UP))
+		rtnl_link_up(nl, have->index, want->name);
+}
+
+/* The messages that bring the device nearer to what is wanted; how many. */
+static unsigned device_request(struct nl *nl, const struct device *d)
+{
+	unsigned before = nl->count;
+
+	if (must_go(d))
+		request_removal(nl, d);
+	if (!d->wanted)
+		return nl->count - before;
+	if (d->have.index && !must_go(d))
+		request_changes(nl, d);
+	else if (d->kind->fallback)
+		rtnl_ipip_put(nl, d->want.name);	/* its settings follow */
+	else
+		rtnl_vxlan_put(nl, &d->want, 0);
+	return nl->count - before;
+}
+
+static void device_commit(struct route *r, enum tunnel t)
+{
+	struct device *d = &r->devices[t];
+	struct device_commit c = { .route = r, .changes = device_request(&r->command, d) };
 	struct nl_answer answer = { on_device_done, on_device_data, &c };
-	bool replaced = !d->have.index || must_go(d);
+	bool was_ours = is_ours(d), goes = must_go(d);
 	int old = d->have.index;
 
 	if (!c.changes) {
-		device_state(r, d, STATE_OK, 0, "");
+		device_state(r, t, STATE_OK, 0, "");
 		return;
 	}
 	rtnl_link_get(&r->command, d->want.name, 0);
 	d->making = true;
 	nl_commit(&r->command, &answer, NULL);
 	d->making = false;
+	if (c.first == -EEXIST && !old && d->have.index) {	/* it came with the module, or the mirror was behind */
+		r->lost = true;
+		c.first = 0;
+	}
+	if (c.first == -EOPNOTSUPP)
+		snprintf(c.text, sizeof c.text, "link %s: the kernel lacks %s, so no pod of another node is reached through it",
+			 d->want.name, d->kind->option);
 	if (c.first) {
-		device_state(r, d, STATE_FAILED, c.first, c.text);
+		device_state(r, t, STATE_FAILED, c.first, c.text);
 		return;
 	}
-	if (replaced && old)
+	if (goes && !d->kind->fallback)
 		have_link_gone(r, old);
-	if (replaced)
-		log_info("route", "link %s: %s", d->want.name, d->wanted ? "made" : "removed");
-	device_state(r, d, d->wanted && !device_ready(r, f) ? STATE_WAITING : STATE_OK, 0, "");
+	if (goes || !was_ours)
+		log_info("route", "link %s: %s", d->want.name, d->wanted ? "set up" : "removed");
+	device_state(r, t, d->wanted && !device_ready(r, t) ? STATE_WAITING : STATE_OK, 0, "");
 }
 
 /* Why the device cannot be worked on now, as a state; STATE_MISSING: it can. */
 static enum state device_obstacle(const struct route *r, const struct device *d)
 {
-	if (d->wanted && d->have.index && strcmp(d->have.kind, "vxlan") != 0)
+	if (d->wanted && d->have.index && is_foreign(d))
 		return STATE_CONFLICT;
 	if (must_go(d) && (!r->model->complete || r->torn))
 		return d->wanted ? STATE_WAITING : STATE_OK;
 	return d->wanted || must_go(d) ? STATE_MISSING : STATE_OK;
 }
 
-static void device_apply(struct route *r, int f)
+static void device_apply(struct route *r, enum tunnel t)
 {
-	struct device *d = &r->devices[f];
+	struct device *d = &r->devices[t];
 	enum state obstacle = device_obstacle(r, d);
 	char text[120] = "";
 
 	d->marked = false;
 	if (obstacle == STATE_MISSING) {
-		device_commit(r, d, f);
+		device_commit(r, t);
 		return;
 	}
 	if (obstacle == STATE_CONFLICT)
-		snprintf(text, sizeof text, "link %s: a link of kind \"%s\" has this name and is not touched", d->want.name,
-			 d->have.kind);
-	device_state(r, d, obstacle, obstacle == STATE_CONFLICT ? -EEXIST : 0, text);
+		snprintf(text, sizeof text, "link %s: a link of kind \"%s\"%s has this name and is not touched", d->want.name,
+			 d->have.kind, d->have.remote.family || d->have.local.family ? " with fixed ends" : "");
+	device_state(r, t, obstacle, obstacle == STATE_CONFLICT ? -EEXIST : 0, text);
 }
 
 void devices_apply(struct route *r)
 {
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->devices[f].marked)
-			device_apply(r, f);
+	tunnel_each(t)
+		if (r->devices[t].marked)
+			device_apply(r, t);
+}
+
+/* ---- what the kernel can ---- */
+
+void route_probe(struct route *r)
+{
+	struct model *m = r->model;
+	int rc;
+
+	if (m->kernel_ipip != ANSWER_UNKNOWN || !m->complete || m->config->encapsulation != ENCAP_AUTO ||
+	    !model_lacks_pools(m, FAMILY_V4))
+		return;
+	rtnl_ipip_put(&r->command, "manx-probe");
+	rtnl_link_del(&r->command, 0, "manx-probe");
+	rc = nl_commit(&r->command, NULL, NULL);
+	m->kernel_ipip = !rc || rc == -EEXIST ? ANSWER_YES : ANSWER_NO;	/* EEXIST: tunl0 is such a link */
+	if (rc && rc != -EEXIST)
+		log_info("route", "no %s (%s): new pools of encapsulation auto are VXLAN", tunnel_kinds[TUNNEL_IPIP].option,
+			 strerror(-rc));
 }

@@ -38,7 +38,7 @@ static bool in_pool(const struct route *r, const struct prefix *p)
 /* A tunnel address brings a route of the kernel's own, which is no one's claim. */
 static bool is_own_address(const struct route *r, const struct rtnl_route *have)
 {
-	return have->protocol == RTPROT_KERNEL && device_of(r, have->oif) >= 0;
+	return have->protocol == RTPROT_KERNEL && device_of(r, have->oif);
 }
 
 /* The object that have stands at, if it concerns us: ours, in a pool, or where we want something. */
@@ -179,22 +179,22 @@ static void routes_of_link_drop(struct route *r, int index)
 void have_link_gone(struct route *r, int index)
 {
 	struct link *l = link_get(r, index);
-	int f = device_of(r, index);
+	enum tunnel t = device_of(r, index);
 
 	l->known = false;
 	if (l->routes)
 		routes_of_link_drop(r, index);	/* releases it with the last one */
 	else
 		link_release(r, l);
-	if (f >= 0)
-		device_seen(r, f, NULL);
+	if (t)
+		device_seen(r, t, NULL);
 }
 
 static void link_update(struct route *r, const struct rtnl_link *now)
 {
 	struct link *l = link_get(r, now->index);
 	bool was_up = l->known && l->flags & IFF_UP, is_up = now->flags & IFF_UP;
-	int was = device_of(r, now->index), is = device_named(r, now->name);
+	enum tunnel was = device_of(r, now->index), is = device_named(r, now->name);
 
 	if (l->known && was_up && !is_up && l->routes) {
 		l->routes++;		/* keeps it while its routes go */
@@ -205,9 +205,9 @@ static void link_update(struct route *r, const struct rtnl_link *now)
 	l->flags = now->flags;
 	l->seen = r->generation;
 	str_copy(l->name, sizeof l->name, now->name);
-	if (was >= 0 && was != is)
+	if (was && was != is)
 		device_seen(r, was, NULL);
-	if (is >= 0)
+	if (is)
 		device_seen(r, is, now);
 	if (is_up && !was_up)
 		troubled_mark(r, now->index);
@@ -257,11 +257,19 @@ static void present_set(struct route *r, const struct object_key *k, bool presen
 	object_mark(r, o);
 }
 
-/* Only a host prefix of the device's own family can be a tunnel address. */
-static bool is_tunnel_address(const struct rtnl_addr *a, int f)
+/*
+ * Only a host prefix of the device's own family can be a tunnel address; on a device that we share with
+ * the kernel, only one of a pool.
+ */
+static bool is_tunnel_address(const struct route *r, const struct rtnl_addr *a, enum tunnel t)
 {
-	return a->address.addr.family == family_of(f) && a->address.len == addr_bits(&a->address.addr) &&
-	       !addr_is_link_local(&a->address.addr);
+	const struct addr *address = &a->address.addr;
+	struct object_key k = key_addr(t, &a->address);
+
+	if (address->family != family_of(tunnel_kinds[t].family) || a->address.len != addr_bits(address) ||
+	    addr_is_link_local(address))
+		return false;
+	return !tunnel_kinds[t].fallback || in_pool(r, &a->address) || object_find(r, &k);
 }
 
 static void on_addr(struct route *r, const struct nlmsghdr *h)
@@ -269,13 +277,13 @@ static void on_addr(struct route *r, const struct nlmsghdr *h)
 	struct rtnl_addr a;
 	struct object_key k;
 	const struct link *l;
-	int f;
+	enum tunnel t;
 
 	if (!rtnl_addr_parse(h, &a))
 		return;
-	f = device_of(r, a.ifindex);
-	if (f >= 0 && is_tunnel_address(&a, f)) {
-		k = key_addr(f, &a.address);
+	t = device_of(r, a.ifindex);
+	if (t && is_tunnel_address(r, &a, t)) {
+		k = key_addr(t, &a.address);
 		present_set(r, &k, h->nlmsg_type == RTM_NEWADDR, &(struct spec){ 0 });
 	}
 	l = link_find(r, a.ifindex);
@@ -290,15 +298,15 @@ static void on_neigh(struct route *r, const struct nlmsghdr *h)
 	struct spec have = { 0 };
 	struct object_key k;
 	struct rtnl_neigh e;
-	int f;
+	enum tunnel t;
 
-	if (!rtnl_neigh_parse(h, &e) || (f = device_of(r, e.ifindex)) < 0)
+	if (!rtnl_neigh_parse(h, &e) || !tunnel_kinds[t = device_of(r, e.ifindex)].by_address)
 		return;
 	if (e.fdb) {
-		k = key_fdb(f, e.mac);
+		k = key_fdb(t, e.mac);
 		have.via = e.dst;
 	} else {
-		k = key_neigh(f, &e.dst);
+		k = key_neigh(t, &e.dst);
 		memcpy(have.mac, e.mac, sizeof have.mac);
 	}
 	present_set(r, &k, h->nlmsg_type == RTM_NEWNEIGH && e.state & NUD_PERMANENT, &have);
@@ -311,16 +319,16 @@ static void on_device_dumped(void *ctx, const struct nlmsghdr *h)
 
 	if (h->nlmsg_type == RTM_NEWNEIGH)
 		on_neigh(r, h);
-	else if (rtnl_addr_parse(h, &a) && device_of(r, a.ifindex) >= 0)
+	else if (rtnl_addr_parse(h, &a) && device_of(r, a.ifindex))
 		on_addr(r, h);
 }
 
-static void device_sweep(struct route *r, int f, enum object_kind kind)
+static void device_sweep(struct route *r, enum tunnel t, enum object_kind kind)
 {
 	hash_each(&r->objects, n) {
 		struct object *o = container_of(n, struct object, node);
 
-		if (o->key.kind != kind || o->key.device != f || !o->present || o->seen == r->generation)
+		if (o->key.kind != kind || o->key.device != t || !o->present || o->seen == r->generation)
 			continue;
 		o->present = false;
 		object_mark(r, o);
@@ -359,21 +367,23 @@ void have_dump_routes(struct route *r)
 	}
 }
 
-static void device_dump(struct route *r, int f)
+static void device_dump(struct route *r, enum tunnel t)
 {
-	int index = r->devices[f].have.index;
+	int index = r->devices[t].have.index, f = tunnel_kinds[t].family;
 
 	if (!index)
 		return;
 	rtnl_addr_dump_request(&r->command, family_of(f));
 	if (dump(r, on_device_dumped))
-		device_sweep(r, f, OBJECT_ADDR);
+		device_sweep(r, t, OBJECT_ADDR);
+	if (!tunnel_kinds[t].by_address)
+		return;
 	rtnl_neigh_dump_request(&r->command, family_of(f), index);
 	if (dump(r, on_device_dumped))
-		device_sweep(r, f, OBJECT_NEIGH);
+		device_sweep(r, t, OBJECT_NEIGH);
 	rtnl_neigh_dump_request(&r->command, AF_BRIDGE, index);
 	if (dump(r, on_device_dumped))
-		device_sweep(r, f, OBJECT_FDB);
+		device_sweep(r, t, OBJECT_FDB);
 }
 
 void have_dump(struct route *r)
@@ -382,8 +392,8 @@ void have_dump(struct route *r)
 	rtnl_link_dump_request(&r->command);
 	if (dump(r, on_link_dumped))
 		links_sweep(r);
-	for (int f = 0; f < FAMILIES; f++)
-		device_dump(r, f);
+	tunnel_each(t)
+		device_dump(r, t);
 	have_dump_routes(r);
 	r->lost = false;
 }

@@ -76,17 +76,17 @@ struct object_key key_route(const struct prefix *dst)
 	return (struct object_key){ .kind = OBJECT_ROUTE, .dst = *dst };
 }
 
-struct object_key key_addr(int device, const struct prefix *address)
+struct object_key key_addr(enum tunnel device, const struct prefix *address)
 {
 	return (struct object_key){ .kind = OBJECT_ADDR, .device = (uint8_t)device, .dst = *address };
 }
 
-struct object_key key_neigh(int device, const struct addr *dst)
+struct object_key key_neigh(enum tunnel device, const struct addr *dst)
 {
 	return (struct object_key){ .kind = OBJECT_NEIGH, .device = (uint8_t)device, .dst = prefix_host(dst) };
 }
 
-struct object_key key_fdb(int device, const uint8_t mac[6])
+struct object_key key_fdb(enum tunnel device, const uint8_t mac[6])
 {
 	struct object_key k = { .kind = OBJECT_FDB, .device = (uint8_t)device };
 

@@ -35,14 +35,14 @@ static bool leads_to_gateways(const struct route *r, int index, uint8_t family)
 static bool awaits_link(const struct route *r, const struct object *o, int index)
 {
 	const struct spec *s = o->wants ? &o->wants->spec : NULL;
-	int f;
+	enum tunnel t;
 
 	if (!s)
 		return false;
 	if (o->key.kind == OBJECT_ROUTE && !s->tunnel)
 		return s->via.family ? leads_to_gateways(r, index, s->via.family) : s->oif == index;
-	f = o->key.kind == OBJECT_ROUTE ? s->tunnel - 1 : o->key.device;
-	return index && r->devices[f].have.index == index;
+	t = o->key.kind == OBJECT_ROUTE ? s->tunnel : o->key.device;
+	return index && r->devices[t].have.index == index;
 }
 
 void troubled_mark(struct route *r, int index)
@@ -52,9 +52,9 @@ void troubled_mark(struct route *r, int index)
 			object_mark(r, r->troubled.at[i]);
 }
 
-static void on_retry(struct timer *t)
+static void on_retry(struct timer *timer)
 {
-	struct route *r = container_of(t, struct route, retry);
+	struct route *r = container_of(timer, struct route, retry);
 	uint64_t now = now_ms();
 
 	r->lost |= r->torn;
@@ -64,14 +64,17 @@ static void on_retry(struct timer *t)
 		if (o->state == STATE_FAILED && o->due_ms <= now)
 			object_mark(r, o);
 	}
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->devices[f].state == STATE_FAILED && r->devices[f].due_ms <= now)
-			r->devices[f].marked = true;
+	tunnel_each(t)
+		if (r->devices[t].state == STATE_FAILED && r->devices[t].due_ms <= now)
+			r->devices[t].marked = true;
 }
 
 static bool has_work(const struct route *r)
 {
-	return r->lost || r->surprised || r->marked.count || r->devices[0].marked || r->devices[1].marked;
+	tunnel_each(t)
+		if (r->devices[t].marked)
+			return true;
+	return r->lost || r->surprised || r->marked.count;
 }
 
 static void retry_arm(struct route *r)
@@ -81,9 +84,9 @@ static void retry_arm(struct route *r)
 	for (unsigned i = 0; i < r->troubled.count; i++)
 		if (r->troubled.at[i]->state == STATE_FAILED && r->troubled.at[i]->due_ms < due)
 			due = r->troubled.at[i]->due_ms;
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->devices[f].state == STATE_FAILED && r->devices[f].due_ms < due)
-			due = r->devices[f].due_ms;
+	tunnel_each(t)
+		if (r->devices[t].state == STATE_FAILED && r->devices[t].due_ms < due)
+			due = r->devices[t].due_ms;
 	if ((r->torn || has_work(r)) && due > now + BACKOFF_FIRST_MS)
 		due = now + BACKOFF_FIRST_MS;
 	if (due == UINT64_MAX)
@@ -199,7 +202,8 @@ static void leftovers_mark(struct route *r)
 		if (is_leftover(o))
 			object_mark(r, o);
 	}
-	r->devices[0].marked = r->devices[1].marked = true;
+	tunnel_each(t)
+		r->devices[t].marked = true;
 }
 
 static bool model_concerns_us(const struct route *r)
@@ -248,8 +252,8 @@ bool route_settled(const struct route *r)
 	for (unsigned i = 0; i < r->troubled.count; i++)
 		if (r->troubled.at[i]->wants)
 			return false;
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->devices[f].wanted && r->devices[f].state != STATE_OK)
+	tunnel_each(t)
+		if (r->devices[t].wanted && r->devices[t].state != STATE_OK)
 			return false;
 	return true;
 }

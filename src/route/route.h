@@ -16,6 +16,12 @@ struct route *route_new(struct loop *l, struct model *m, struct err *e);
 void route_free(struct route *r);	/* leaves the kernel as it is */
 
 /*
+ * Before ipam's part of the pass: finds out by doing what the kernel can, when a new pool depends on
+ * it (model->kernel_ipip).  Loads the ipip module where there is one.
+ */
+void route_probe(struct route *r);
+
+/*
  * The pass.  Cheap when nothing is dirty.  Failures of an endpoint's objects are put into its row
  * (rc, why); all failures are logged once, retried with back-off, and shown by route_show().
  * Deletes nothing before model->complete.
@@ -30,7 +36,7 @@ bool route_tried(const struct route *r);
 bool route_settled(const struct route *r);
 
 struct overlay_status {
-	const char *mode, *device;	/* "vxlan", "vxlan.calico"; "" when no overlay is on */
+	const char *mode, *device;	/* "ipip", "tunl0"; of several IPv4's; "" when no overlay is on */
 	unsigned mtu, peers;
 	char problem[160];
 };

@@ -12,7 +12,7 @@
  *
  * object.c keeps these, want.c fills in the wants, have.c what the kernel
  * has (the mirror).  Whoever changes either marks the object; apply.c visits the
- * marked ones.  The two tunnel devices are few and peculiar: device.c.
+ * marked ones.  The tunnel devices are few and peculiar: device.c.
  */
 #include "base/loop.h"
 #include "model/model.h"
@@ -26,7 +26,7 @@ enum object_kind { OBJECT_ADDR, OBJECT_NEIGH, OBJECT_FDB, OBJECT_ROUTE, OBJECT_K
 
 struct object_key {			/* bytes only, compared and hashed as such */
 	uint8_t kind;
-	uint8_t device;			/* family of the tunnel device; routes: 0 */
+	uint8_t device;			/* enum tunnel: whose device; routes: 0 */
 	uint8_t mac[6];			/* of a forwarding entry */
 	struct prefix dst;
 };
@@ -34,7 +34,7 @@ struct object_key {			/* bytes only, compared and hashed as such */
 struct spec {
 	uint8_t type, protocol;		/* of a route */
 	bool onlink;
-	uint8_t tunnel;			/* 1 + family of the tunnel device that a route leaves through; 0: oif counts */
+	uint8_t tunnel;			/* enum tunnel: the device that a route leaves through; 0: oif counts */
 	int oif;
 	struct addr via;		/* gateway; of a forwarding entry the other node */
 	uint8_t mac[6];			/* of a neighbour */
@@ -102,10 +102,11 @@ struct link {
 };
 
 struct device {
+	const struct tunnel_kind *kind;
 	bool needed;			/* some pool uses it; otherwise it goes */
 	bool wanted;			/* and all is known that it takes: below */
 	bool marked, making;
-	struct rtnl_link want;		/* name, mac, mtu, vni, port, local */
+	struct rtnl_link want;		/* name, kind, alias, mac, mtu, vni, port, local */
 	struct rtnl_link have;		/* index 0: no link of that name */
 	uint8_t state;
 	int rc;
@@ -130,7 +131,7 @@ struct route {
 	struct owner_list touched;
 	struct op *ops;			/* what the messages of the batch are about */
 	unsigned op_count, op_cap;
-	struct device devices[FAMILIES];
+	struct device devices[TUNNELS];
 	struct pool_prefix *pools;	/* usable ones, as last seen */
 	unsigned pool_count;
 	bool started;			/* every row was looked at once */
@@ -156,9 +157,9 @@ void hash_free(struct hash *h);		/* the buckets, not the nodes */
 		for (struct hash_node *n = (h)->buckets[bucket_], *next_; n && (next_ = n->next, 1); n = next_)
 
 struct object_key key_route(const struct prefix *dst);
-struct object_key key_addr(int device, const struct prefix *address);
-struct object_key key_neigh(int device, const struct addr *dst);
-struct object_key key_fdb(int device, const uint8_t mac[6]);
+struct object_key key_addr(enum tunnel device, const struct prefix *address);
+struct object_key key_neigh(enum tunnel device, const struct addr *dst);
+struct object_key key_fdb(enum tunnel device, const uint8_t mac[6]);
 
 struct object *object_find(const struct route *r, const struct object_key *k);	/* NULL: not there */
 struct object *object_get(struct route *r, const struct object_key *k);		/* made when missing */
@@ -188,6 +189,8 @@ void link_release(struct route *r, struct link *l);	/* when it is not known and 
 
 /* Takes in the dirty rows (all rows the first time). */
 void want_update(struct route *r);
+/* Another node that has what the tunnel needs to reach it. */
+bool node_is_peer(const struct route *r, const struct node *n, enum tunnel t);
 
 /* ---- have.c ---- */
 
@@ -205,11 +208,13 @@ void devices_init(struct route *r);
 void devices_want(struct route *r);	/* from the model */
 void devices_apply(struct route *r);
 /* The index when the device can carry our objects now, else 0. */
-int device_ready(const struct route *r, int family);
+int device_ready(const struct route *r, enum tunnel t);
+/* The kernel has no such device: what would go through it goes nowhere. */
+bool device_is_lacking(const struct route *r, enum tunnel t);
 /* The mirror saw a link of that device's name, or (NULL) saw it go. */
-void device_seen(struct route *r, int family, const struct rtnl_link *l);
-int device_named(const struct route *r, const char *name);	/* family, or -1 */
-int device_of(const struct route *r, int index);		/* family, or -1 */
+void device_seen(struct route *r, enum tunnel t, const struct rtnl_link *l);
+enum tunnel device_named(const struct route *r, const char *name);
+enum tunnel device_of(const struct route *r, int index);
 
 /* ---- apply.c ---- */
 

@@ -71,7 +71,7 @@ static const char *device_text(const struct route *r, const struct object *o, ch
 
 	number[0] = '\0';
 	if (s->tunnel)
-		return r->devices[s->tunnel - 1].want.name;
+		return r->devices[s->tunnel].want.name;
 	for (const struct kernel_route *k = o->routes; k && !oif; k = k->next)
 		oif = k->route.oif;
 	l = link_find(r, oif);
@@ -171,42 +171,41 @@ void route_show(struct route *r, struct str *out, bool json)
 	free(l.at);
 }
 
-static unsigned peers_count(const struct route *r, int family)
+static unsigned peers_count(const struct route *r, enum tunnel t)
 {
+	const struct node *n;
 	unsigned count = 0;
 
-	hash_each(&r->objects, n) {
-		const struct object *o = container_of(n, struct object, node);
-
-		count += o->key.kind == OBJECT_NEIGH && o->key.device == family && o->wants;
-	}
+	table_each(&r->model->nodes, n)
+		count += node_is_peer(r, n, t);
 	return count;
 }
 
-static bool a_pool_has(const struct route *r, enum encapsulation a, enum encapsulation b)
+/* The mode that takes the tunnel to everybody goes before the one that does not. */
+static enum encapsulation mode_of(const struct route *r, const struct tunnel_kind *k)
 {
 	for (unsigned i = 0; i < r->pool_count; i++)
-		if (r->pools[i].encapsulation == a || r->pools[i].encapsulation == b)
-			return true;
-	return false;
+		if (r->pools[i].encapsulation == k->always && r->pools[i].cidr.addr.family == family_of(k->family))
+			return k->always;
+	return k->cross_subnet;
 }
 
 void route_overlay_status(const struct route *r, struct overlay_status *out)
 {
 	*out = (struct overlay_status){ .mode = "", .device = "" };
-	for (int f = FAMILIES - 1; f >= 0; f--) {
-		const struct device *d = &r->devices[f];
-		unsigned peers = peers_count(r, f);
+	tunnel_each(t) {
+		const struct device *d = &r->devices[t];
+		unsigned peers = peers_count(r, t);
 
 		if (!d->wanted)
 			continue;
 		out->peers = peers > out->peers ? peers : out->peers;
-		out->mode = a_pool_has(r, ENCAP_VXLAN, ENCAP_VXLAN) ? "vxlan" : "vxlan-cross-subnet";
+		if (!out->problem[0])
+			str_copy(out->problem, sizeof out->problem, d->why);
+		if (*out->device)
+			continue;
+		out->mode = encapsulation_text(mode_of(r, d->kind));
 		out->device = d->want.name;
 		out->mtu = d->want.mtu;
-		if (d->why[0])
-			str_copy(out->problem, sizeof out->problem, d->why);
 	}
-	if (!out->problem[0] && a_pool_has(r, ENCAP_IPIP, ENCAP_IPIP_CROSS_SUBNET))
-		str_copy(out->problem, sizeof out->problem, "a pool asks for IPIP, which is not in this version");
 }

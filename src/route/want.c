@@ -3,10 +3,10 @@
  *
  *	pod of this node	its addresses, through its host end
  *	block of this node	a blackhole, so that what no pod has goes nowhere
- *	block of another	via that node: directly, or its tunnel address on ours
+ *	block of another	via that node: directly, or through the tunnel of the pool's mode
  *	address of a block	whose holder is another node than the block's: the same, for it alone
- *	other node		neighbour and forwarding entry on the tunnel device
- *	this node		the tunnel device and its address
+ *	other node		neighbour and forwarding entry on a VXLAN device
+ *	this node		the tunnel devices and their addresses
  *
  * A dirty endpoint or block touches its own objects; a dirty node, its entries
  * and the blocks that name it; pools, the uplink and our own node, everything.
@@ -49,29 +49,21 @@ static const struct pool_prefix *pool_of(const struct route *r, const struct pre
 	return NULL;
 }
 
-enum way { WAY_NONE, WAY_DIRECT, WAY_TUNNEL };
-
-static enum way way_to(const struct route *r, const struct node *n, enum encapsulation mode, int f)
+/* Whether and how packets of that mode are wrapped on their way to n.  False: no way is known. */
+static bool tunnel_to(const struct route *r, const struct node *n, enum encapsulation mode, int f, enum tunnel *t)
 {
 	const struct uplink *up = model_uplink(r->model);
 
-	switch (mode) {
-	case ENCAP_NONE:
-		return WAY_DIRECT;
-	case ENCAP_VXLAN:
-		return WAY_TUNNEL;
-	case ENCAP_VXLAN_CROSS_SUBNET:
-	case ENCAP_IPIP_CROSS_SUBNET:
-		if (!up || !up->address[f].addr.family)
-			return WAY_NONE;	/* not known yet which subnet is ours */
-		if (prefix_has(&up->address[f], &n->address[f].addr))
-			return WAY_DIRECT;
-		return mode == ENCAP_VXLAN_CROSS_SUBNET ? WAY_TUNNEL : WAY_NONE;
-	case ENCAP_IPIP:
-	case ENCAP_AUTO:
-		break;
-	}
-	return WAY_NONE;
+	*t = encapsulation_tunnel(mode, family_of(f));
+	if (!*t)
+		return mode == ENCAP_NONE;
+	if (!encapsulation_is_cross_subnet(mode))
+		return true;
+	if (!up || !up->address[f].addr.family)
+		return false;		/* not known yet which subnet is ours */
+	if (prefix_has(&up->address[f], &n->address[f].addr))
+		*t = TUNNEL_NONE;
+	return true;
 }
 
 /* Fills *s with the way to dst at that node.  False: there is none, with *lacking when the node has no tunnel address. */
@@ -80,24 +72,16 @@ static bool spec_via(const struct route *r, const struct prefix *dst, const char
 	const struct node *n = table_find(&r->model->nodes, node);
 	const struct pool_prefix *p = pool_of(r, dst);
 	int f = family_index(dst->addr.family);
+	enum tunnel t;
 
 	*s = (struct spec){ .type = RTN_UNICAST, .protocol = RTPROT_MANX_CLUSTER };
-	if (!n || !p || !n->address[f].addr.family)
+	if (!n || !p || !n->address[f].addr.family || !tunnel_to(r, n, p->encapsulation, f, &t))
 		return false;
-	switch (way_to(r, n, p->encapsulation, f)) {
-	case WAY_DIRECT:
-		s->via = n->address[f].addr;
-		return true;
-	case WAY_TUNNEL:
-		s->via = n->vxlan[f];
-		s->tunnel = (uint8_t)(1 + f);
-		s->onlink = true;
-		*lacking |= !s->via.family;
-		return s->via.family;
-	case WAY_NONE:
-		break;
-	}
-	return false;
+	s->tunnel = (uint8_t)t;
+	s->onlink = t;
+	s->via = tunnel_kinds[t].by_address ? n->tunnel[t] : n->address[f].addr;
+	*lacking |= !s->via.family;
+	return s->via.family;
 }
 
 /* ---- blocks ---- */
@@ -194,15 +178,23 @@ static void want_block(struct route *r, const struct block *b)
 
 /* ---- nodes ---- */
 
+bool node_is_peer(const struct route *r, const struct node *n, enum tunnel t)
+{
+	const struct tunnel_kind *k = &tunnel_kinds[t];
+
+	return !is_self(r, n->row.key) && n->address[k->family].addr.family && (!k->by_address || n->tunnel[t].family);
+}
+
 static void want_node(struct route *r, const struct node *n)
 {
 	struct owner *o = owner_begin(r, OWNER_NODE, n->row.key);
 
-	for (int f = 0; f < FAMILIES && !n->row.gone && !is_self(r, n->row.key); f++) {
-		struct object_key neigh = key_neigh(f, &n->vxlan[f]), fdb = key_fdb(f, n->vxlan_mac[f]);
+	tunnel_each(t) {
+		int f = tunnel_kinds[t].family;
+		struct object_key neigh = key_neigh(t, &n->tunnel[t]), fdb = key_fdb(t, n->vxlan_mac[f]);
 		struct spec to_mac = { 0 }, to_node = { .via = n->address[f].addr };
 
-		if (!r->devices[f].needed || !n->vxlan[f].family || !n->address[f].addr.family)
+		if (n->row.gone || !tunnel_kinds[t].by_address || !r->devices[t].needed || !node_is_peer(r, n, t))
 			continue;
 		memcpy(to_mac.mac, n->vxlan_mac[f], sizeof to_mac.mac);
 		want_add(r, o, &neigh, WANT_CLUSTER, &to_mac);
@@ -212,20 +204,6 @@ static void want_node(struct route *r, const struct node *n)
 }
 
 /* ---- pools ---- */
-
-static bool is_ipip(enum encapsulation e)
-{
-	return e == ENCAP_IPIP || e == ENCAP_IPIP_CROSS_SUBNET;
-}
-
-static void pool_problem(struct route *r, const struct pool *p)
-{
-	if (p->row.gone || p->refused || !is_ipip(p->encapsulation))
-		model_problem_clear(r->model, "overlay", p->row.key);
-	else
-		model_problem(r->model, "overlay", p->row.key, "give the pool a VXLAN mode, or none",
-			      "pool %s asks for IPIP, which is not in this version: no routes to other nodes' pods of it", p->row.key);
-}
 
 static int pool_prefix_cmp(const void *a, const void *b)
 {
@@ -252,8 +230,6 @@ static void pools_update(struct route *r)
 	free(r->pools);
 	r->pools = now;
 	r->pool_count = count;
-	table_each_dirty(&r->model->pools, p)
-		pool_problem(r, p);
 }
 
 /* ---- what is dirty ---- */

@@ -180,10 +180,10 @@ static const struct {
 	int family;
 } node_keys[] = {
 	{ NODE_KEY "IPv4Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V4]), FAMILY_V4 },
-	{ NODE_KEY "IPv4IPIPTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, ipip), FAMILY_V4 },
-	{ NODE_KEY "IPv4VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V4]), FAMILY_V4 },
+	{ NODE_KEY "IPv4IPIPTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, tunnel[TUNNEL_IPIP]), FAMILY_V4 },
+	{ NODE_KEY "IPv4VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, tunnel[TUNNEL_VXLAN]), FAMILY_V4 },
 	{ NODE_KEY "IPv6Address", ANNOTATION_PREFIX, offsetof(struct node, address[FAMILY_V6]), FAMILY_V6 },
-	{ NODE_KEY "IPv6VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, vxlan[FAMILY_V6]), FAMILY_V6 },
+	{ NODE_KEY "IPv6VXLANTunnelAddr", ANNOTATION_ADDR, offsetof(struct node, tunnel[TUNNEL_VXLAN_V6]), FAMILY_V6 },
 	{ NODE_KEY "VXLANTunnelMACAddr", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V4]), FAMILY_V4 },
 	{ NODE_KEY "VXLANTunnelMACAddrV6", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V6]), FAMILY_V6 },
 };
@@ -327,8 +327,7 @@ uint64_t node_digest(const struct row *row)
 	uint64_t h = digest_labels(n->meta.deleting, n->meta.labels, n->meta.label_count);
 
 	h = digest_bytes(h, n->address, sizeof n->address);
-	h = digest_bytes(h, n->vxlan, sizeof n->vxlan);
-	h = digest_bytes(h, &n->ipip, sizeof n->ipip);
+	h = digest_bytes(h, n->tunnel, sizeof n->tunnel);
 	return digest_bytes(h, n->vxlan_mac, sizeof n->vxlan_mac);
 }
 
@@ -364,6 +363,11 @@ void node_merge(struct row *agent, const struct row *user)
 	to->meta.label_count = from->meta.label_count;
 }
 
+static bool has_vxlan(const struct node *n, int family)
+{
+	return n->tunnel[encapsulation_tunnel(ENCAP_VXLAN, family_of(family))].family;
+}
+
 /* What annotation i says of n; "" when there is nothing to say. */
 static void annotation_text(char out[64], const struct node *n, unsigned i)
 {
@@ -374,7 +378,7 @@ static void annotation_text(char out[64], const struct node *n, unsigned i)
 		str_copy(out, 64, prefix_text(field).s);
 	else if (node_keys[i].type == ANNOTATION_ADDR)
 		str_copy(out, 64, addr_text(field).s);
-	else if (n->vxlan[node_keys[i].family].family)	/* no device, no MAC */
+	else if (has_vxlan(n, node_keys[i].family))	/* no device, no MAC */
 		snprintf(out, 64, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 	else
 		*out = '\0';

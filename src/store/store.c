@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 
 static const struct store_driver *const drivers[] = { &store_file };
@@ -112,8 +113,24 @@ void store_del(struct store *s, const struct kind *k, const char *key, uint64_t 
 	s->driver->write(s, write_new(k, key, expected, done, ctx));
 }
 
+/* Conflicts are ordinary, and a driver says itself that it is away; what else a write may meet is said once, and shown until one succeeds. */
+static void tell(struct store *s, const struct store_write *w, int rc)
+{
+	if (rc == 0 && s->failing) {
+		log_info("store", "writes succeed again");
+		model_problem_clear(s->model, "store", "write");
+	} else if (rc < 0 && !s->failing) {
+		log_err("store", "%s %s: cannot write: %s", w->kind->kind, w->key, strerror(-rc));
+		model_problem(s->model, "store", "write", "see the datastore's disk", "%s %s: cannot write: %s", w->kind->kind,
+			      w->key, strerror(-rc));
+	}
+	s->failing = rc < 0;
+}
+
 void store_written(struct store *s, struct store_write *w, int rc, uint64_t version)
 {
+	if (rc != -ESTALE && rc != -EPERM && rc != -EAGAIN)
+		tell(s, w, rc);
 	if (rc == 0 && w->row) {
 		kind_meta(w->kind, w->row)->version = version;
 		store_event_put(s, w->kind, w->row);

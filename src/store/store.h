@@ -49,6 +49,7 @@ struct store {
 	const struct store_driver *driver;
 	void *driver_state;
 	enum store_state state;
+	bool failing;			/* the last write met something else than a conflict */
 	struct store_write *finished, **finished_tail;	/* their done() is due */
 	struct deferred deliver;
 };

@@ -111,8 +111,8 @@ static void put_node(const char *name, const char *v4, const char *v6, const cha
 
 	n->address[0] = prefix(v4);
 	n->address[1] = prefix(v6);
-	n->vxlan[0] = address(t4);
-	n->vxlan[1] = address(t6);
+	n->tunnel[TUNNEL_VXLAN] = address(t4);
+	n->tunnel[TUNNEL_VXLAN_V6] = address(t6);
 	for (int f = 0; f < FAMILIES; f++) {
 		n->vxlan_mac[f][0] = 0x66;
 		n->vxlan_mac[f][4] = (uint8_t)f;
@@ -377,16 +377,16 @@ static void repairs_the_device(void)
 
 static void device_outlives_a_gap_of_the_uplink(void)
 {
-	int index = route->devices[0].have.index;
+	int index = route->devices[TUNNEL_VXLAN].have.index;
 
 	table_del(&model.uplinks, "self");
 	table_del(&model.nodes, "self");
 	turns();
-	EXPECT_TRUE(route->devices[0].have.index == index);
+	EXPECT_TRUE(route->devices[TUNNEL_VXLAN].have.index == index);
 	put_uplink();
 	put_node("self", "192.0.2.1/24", "2001:db8::1/64", "10.42.0.1", "2001:db8:42::1", 1);
 	turns();
-	EXPECT_TRUE(route->devices[0].have.index == index);
+	EXPECT_TRUE(route->devices[TUNNEL_VXLAN].have.index == index);
 	device_is_as_wanted();
 	EXPECT("ip route", "10.42.2.0/26 via 10.42.2.1 dev vxlan.calico");
 	EXPECT_TRUE(route_settled(route));

@@ -7,14 +7,15 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASE = "arena digest err log loop prefix str table util".split()
+BASE = "arena digest err fs log loop prefix str table util".split()
+MODEL = "model tunnel config config_value".split()
 
 
 def test_route_kernel(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root")
     sources = sorted(glob.glob(f"{ROOT}/src/route/*.c") + glob.glob(f"{ROOT}/src/nl/*.c"))
-    sources += [f"{ROOT}/src/base/{name}.c" for name in BASE] + [f"{ROOT}/src/model/model.c"]
+    sources += [f"{ROOT}/src/base/{name}.c" for name in BASE] + [f"{ROOT}/src/model/{name}.c" for name in MODEL]
     program = tmp_path / "route_kernel"
     subprocess.run(["cc", "-std=gnu11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I",
                     f"{ROOT}/src", "-o", program, f"{ROOT}/tests/netns/route_kernel.c", *sources, "-lmnl", "-lbearssl"],

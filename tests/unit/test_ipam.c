@@ -1,4 +1,4 @@
-/* links: src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -109,7 +109,7 @@ static void on_pass(void *ctx)
 	model_clean(&model);
 }
 
-static void put_pool(const char *name, const char *cidr, unsigned block_size)
+static void put_pool_of(enum encapsulation e, const char *name, const char *cidr, unsigned block_size)
 {
 	struct pool *p = row_new(sizeof *p);
 
@@ -117,12 +117,17 @@ static void put_pool(const char *name, const char *cidr, unsigned block_size)
 	p->meta = (struct meta){ .name = p->row.key, .namespace = "", .uid = "", .version = ++fake.version };
 	assert_int_equal(prefix_parse(&p->cidr, cidr, NULL), 0);
 	p->block_size = block_size;
-	p->encapsulation = ENCAP_NONE;
+	p->encapsulation = e;
 	p->use_workload = p->use_tunnel = true;
 	p->node_selector = "all()";
 	p->namespace_selector = "";
 	p->row.digest = fake.version;
 	table_put(&model.pools, &p->row);
+}
+
+static void put_pool(const char *name, const char *cidr, unsigned block_size)
+{
+	put_pool_of(ENCAP_NONE, name, cidr, block_size);
 }
 
 static int setup(void **state)
@@ -414,6 +419,154 @@ static void while_the_datastore_is_away_the_code_is_102(void **state)
 	assert_agreement();
 }
 
+/* --- default pools --- */
+
+static void default_pools_are(enum encapsulation v4, enum encapsulation v6)
+{
+	struct default_pool fresh[FAMILIES] = { { .ipam = ipam }, { .ipam = ipam } };
+	const struct pool *p;
+
+	memcpy(ipam->defaults, fresh, sizeof fresh);
+	settle();
+	assert_true(ipam_pools_tried(ipam));
+	assert_non_null(p = model_first_pool(&model, FAMILY_V4));
+	assert_int_equal(p->encapsulation, v4);
+	assert_non_null(p = model_first_pool(&model, FAMILY_V6));
+	assert_int_equal(p->encapsulation, v6);
+	table_begin(&model.pools);
+	table_end(&model.pools);
+}
+
+static void configure(enum encapsulation e)
+{
+	config.encapsulation = e;
+	config.pools = (struct pool_list){ .count = 2 };
+	assert_int_equal(prefix_parse(&config.pools.cidr[0], "fd00:42::/112", NULL), 0);
+	assert_int_equal(prefix_parse(&config.pools.cidr[1], "10.42.0.0/16", NULL), 0);
+}
+
+static void modes_of_default_pools(void **state)
+{
+	(void)state;
+	configure(ENCAP_IPIP_CROSS_SUBNET);
+	default_pools_are(ENCAP_IPIP_CROSS_SUBNET, ENCAP_NONE);
+	configure(ENCAP_VXLAN_CROSS_SUBNET);
+	default_pools_are(ENCAP_VXLAN_CROSS_SUBNET, ENCAP_VXLAN_CROSS_SUBNET);
+	configure(ENCAP_AUTO);
+	model.kernel_ipip = ANSWER_YES;
+	default_pools_are(ENCAP_IPIP, ENCAP_NONE);
+	model.kernel_ipip = ANSWER_NO;
+	default_pools_are(ENCAP_VXLAN, ENCAP_VXLAN);
+}
+
+/* Whoever made the pool of IPv4: here another node, between our look and our write. */
+static void auto_of_ipv6_follows_the_pool_that_is_there(void **state)
+{
+	(void)state;
+	configure(ENCAP_AUTO);
+	model.kernel_ipip = ANSWER_YES;
+	put_pool_of(ENCAP_VXLAN, "theirs", "10.43.0.0/16", 26);
+	default_pools_are(ENCAP_VXLAN, ENCAP_VXLAN);
+	put_pool_of(ENCAP_NONE, "theirs", "10.43.0.0/16", 26);
+	default_pools_are(ENCAP_NONE, ENCAP_NONE);
+	loop_turn(&loop, 0);
+	memset(ipam->defaults, 0, sizeof ipam->defaults);
+	ipam->defaults[0].ipam = ipam->defaults[1].ipam = ipam;
+	model.kernel_ipip = ANSWER_YES;
+	while (!fake.queued)
+		loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);		/* IPv6 waits */
+	put_pool_of(ENCAP_VXLAN, "default-ipv4-ippool", "10.42.0.0/16", 26);
+	settle();
+	assert_int_equal(model_first_pool(&model, FAMILY_V4)->encapsulation, ENCAP_VXLAN);
+	assert_int_equal(model_first_pool(&model, FAMILY_V6)->encapsulation, ENCAP_VXLAN);
+}
+
+/* --- tunnel addresses --- */
+
+static void put_uplink(const char *v4, const char *v6)
+{
+	struct uplink *u = row_new(sizeof *u);
+
+	u->row.key = "self";
+	assert_int_equal(prefix_parse(&u->address[0], v4, NULL), 0);
+	if (v6)
+		assert_int_equal(prefix_parse(&u->address[1], v6, NULL), 0);
+	u->row.digest = ++fake.version;
+	table_put(&model.uplinks, &u->row);
+}
+
+/* The addresses that blocks hold of that type; *a: one of them. */
+static unsigned held_of(const char *type, struct addr *a)
+{
+	const struct block *b;
+	unsigned count = 0;
+
+	table_each(&model.blocks, b)
+		for (unsigned o = 0; o < b->size; o++) {
+			const struct block_attribute *at = block_attribute(b, o);
+
+			if (at && at->type && strcmp(at->type, type) == 0) {
+				*a = block_address(b, o);
+				count++;
+			}
+		}
+	return count;
+}
+
+static void tunnels_are(bool ipip, bool vxlan, bool vxlan6)
+{
+	static const char *const types[TUNNELS] = { NULL, "ipipTunnelAddress", "vxlanTunnelAddress", "vxlanV6TunnelAddress" };
+	const bool want[TUNNELS] = { false, ipip, vxlan, vxlan6 };
+
+	settle();
+	settle();		/* what was given back is looked at once more */
+	tunnel_each(t) {
+		struct addr a = { 0 };
+
+		assert_int_equal(held_of(types[t], &a), want[t]);
+		assert_true(addr_equal(&a, &model.tunnel[t]));
+	}
+	assert_int_equal(model.handles.count, (unsigned)ipip + vxlan + vxlan6);
+}
+
+static void tunnel_addresses_follow_the_modes_of_pools(void **state)
+{
+	(void)state;
+	put_uplink("192.0.2.1/24", "2001:db8::1/64");
+	put_pool_of(ENCAP_VXLAN, "v4", "10.42.0.0/24", 26);
+	put_pool_of(ENCAP_VXLAN_CROSS_SUBNET, "v6", "fd00:42::/112", 122);
+	tunnels_are(false, true, true);
+	put_pool_of(ENCAP_IPIP_CROSS_SUBNET, "v4", "10.42.0.0/24", 26);
+	tunnels_are(true, false, true);
+	put_uplink("192.0.2.1/24", NULL);		/* a gap of the uplink costs nothing */
+	tunnels_are(true, false, true);
+	put_pool_of(ENCAP_NONE, "v4", "10.42.0.0/24", 26);
+	table_del(&model.pools, "v6");
+	tunnels_are(false, false, false);
+	put_pool_of(ENCAP_IPIP, "v4", "10.42.0.0/24", 26);
+	tunnels_are(true, false, false);
+}
+
+/* The answer to a tunnel address comes by the mode of the pool that the address is of. */
+static void a_tunnel_address_is_of_a_pool_of_its_mode(void **state)
+{
+	struct prefix a, b;
+	(void)state;
+
+	assert_int_equal(prefix_parse(&a, "10.42.0.0/24", NULL), 0);
+	assert_int_equal(prefix_parse(&b, "10.43.0.0/24", NULL), 0);
+	put_uplink("192.0.2.1/24", NULL);
+	put_pool_of(ENCAP_VXLAN, "a", "10.42.0.0/24", 26);
+	put_pool_of(ENCAP_IPIP, "b", "10.43.0.0/24", 26);
+	tunnels_are(true, true, false);
+	assert_true(prefix_has(&a, &model.tunnel[TUNNEL_VXLAN]) && prefix_has(&b, &model.tunnel[TUNNEL_IPIP]));
+	put_pool_of(ENCAP_IPIP, "a", "10.42.0.0/24", 26);
+	put_pool_of(ENCAP_VXLAN, "b", "10.43.0.0/24", 26);
+	tunnels_are(true, true, false);
+	assert_true(prefix_has(&a, &model.tunnel[TUNNEL_IPIP]) && prefix_has(&b, &model.tunnel[TUNNEL_VXLAN]));
+}
+
 static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
 {
 	(void)state;
@@ -466,6 +619,10 @@ int main(void)
 		TEST(a_stranger_s_block_is_left_alone),
 		TEST(a_claim_left_half_done_is_finished_at_start),
 		TEST(while_the_datastore_is_away_the_code_is_102),
+		TEST(modes_of_default_pools),
+		TEST(auto_of_ipv6_follows_the_pool_that_is_there),
+		TEST(tunnel_addresses_follow_the_modes_of_pools),
+		TEST(a_tunnel_address_is_of_a_pool_of_its_mode),
 		TEST(random_load_over_a_hostile_datastore_loses_nothing),
 	};
 

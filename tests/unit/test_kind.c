@@ -1,4 +1,4 @@
-/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -324,9 +324,9 @@ static void test_node_addresses_from_annotations(void **state)
 	(void)state;
 	assert_string_equal(prefix_text(&n->address[FAMILY_V4]).s, "192.168.7.20/24");
 	assert_string_equal(prefix_text(&n->address[FAMILY_V6]).s, "fd07::7/128");
-	assert_string_equal(addr_text(&n->ipip).s, "10.42.0.1");
-	assert_string_equal(addr_text(&n->vxlan[FAMILY_V4]).s, "10.42.0.2");
-	assert_string_equal(addr_text(&n->vxlan[FAMILY_V6]).s, "fd00::2");
+	assert_string_equal(addr_text(&n->tunnel[TUNNEL_IPIP]).s, "10.42.0.1");
+	assert_string_equal(addr_text(&n->tunnel[TUNNEL_VXLAN]).s, "10.42.0.2");
+	assert_string_equal(addr_text(&n->tunnel[TUNNEL_VXLAN_V6]).s, "fd00::2");
 	assert_memory_equal(n->vxlan_mac[FAMILY_V4], mac, 6);
 	node_vxlan_mac(derived, "edge1", FAMILY_V6);
 	assert_memory_equal(n->vxlan_mac[FAMILY_V6], derived, 6);
@@ -366,8 +366,8 @@ static void test_node_annotations_say_what_the_row_says(void **state)
 	const struct meta *m = &n->meta;
 
 	(void)state;
-	n->ipip = (struct addr){ 0 };
-	assert_int_equal(addr_parse(&n->vxlan[FAMILY_V4], "10.42.0.9", NULL), 0);
+	n->tunnel[TUNNEL_IPIP] = (struct addr){ 0 };
+	assert_int_equal(addr_parse(&n->tunnel[TUNNEL_VXLAN], "10.42.0.9", NULL), 0);
 	node_annotations(&n->row.mem, n);
 	assert_int_equal(m->annotation_count, 4);
 	check_label(m->annotations, 4, "keep", "me");

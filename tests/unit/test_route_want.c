@@ -1,4 +1,4 @@
-/* links: src/route/object.c src/route/want.c src/route/device.c src/route/have.c src/route/apply.c src/route/route.c src/route/show.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/model/model.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/route/object.c src/route/want.c src/route/device.c src/route/have.c src/route/apply.c src/route/route.c src/route/show.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/model/model.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -68,8 +68,8 @@ static void put_node(const char *name, const char *v4, const char *v6, const cha
 
 	n->address[0] = prefix(v4);
 	n->address[1] = prefix(v6);
-	n->vxlan[0] = address(vxlan4);
-	n->vxlan[1] = address(vxlan6);
+	n->tunnel[TUNNEL_VXLAN] = address(vxlan4);
+	n->tunnel[TUNNEL_VXLAN_V6] = address(vxlan6);
 	for (int f = 0; f < FAMILIES; f++) {
 		n->vxlan_mac[f][0] = 0x66;
 		n->vxlan_mac[f][4] = (uint8_t)f;
@@ -156,10 +156,10 @@ static char *object_line(const struct object *o)
 
 static void device_lines(const struct route *r, struct str *out)
 {
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->devices[f].wanted)
-			str_printf(out, "link %s local %s mtu %u mac %02x\n", r->devices[f].want.name,
-				   addr_text(&r->devices[f].want.local).s, r->devices[f].want.mtu, r->devices[f].want.mac[5]);
+	tunnel_each(t)
+		if (r->devices[t].wanted)
+			str_printf(out, "link %s local %s mtu %u mac %02x\n", r->devices[t].want.name,
+				   addr_text(&r->devices[t].want.local).s, r->devices[t].want.mtu, r->devices[t].want.mac[5]);
 }
 
 static void wanted(const struct route *r, struct str *out)
@@ -182,7 +182,8 @@ static void wanted(const struct route *r, struct str *out)
 	device_lines(r, out);
 }
 
-static bool wants(const struct route *r, const char *dst, uint8_t type, uint8_t protocol, const char *via, int tunnel, int oif)
+static bool wants(const struct route *r, const char *dst, uint8_t type, uint8_t protocol, const char *via,
+		  enum tunnel tunnel, int oif)
 {
 	struct prefix p = prefix(dst);
 	struct object_key k = key_route(&p);
@@ -191,7 +192,7 @@ static bool wants(const struct route *r, const char *dst, uint8_t type, uint8_t 
 	const struct spec *s = o && o->wants ? &o->wants->spec : NULL;
 
 	return s && s->type == type && s->protocol == protocol && addr_equal(&s->via, &gateway) && s->tunnel == tunnel &&
-	       s->oif == oif;
+	       s->onlink == (tunnel != TUNNEL_NONE) && s->oif == oif;
 }
 
 static bool wants_nothing(const struct route *r, const char *dst)
@@ -250,12 +251,12 @@ static void pod_route_beats_block_of_one_address(void **state)
 
 static void modes_give_their_way(void **state)
 {
-	static const struct { enum encapsulation e; const char *near, *far; bool near_tunnel, far_tunnel; } rows[] = {
-		{ ENCAP_NONE, "192.0.2.2", "198.51.100.3", false, false },
-		{ ENCAP_VXLAN, "10.42.1.1", "10.42.2.1", true, true },
-		{ ENCAP_VXLAN_CROSS_SUBNET, "192.0.2.2", "10.42.2.1", false, true },
-		{ ENCAP_IPIP_CROSS_SUBNET, "192.0.2.2", NULL, false, false },
-		{ ENCAP_IPIP, NULL, NULL, false, false },
+	static const struct { enum encapsulation e; const char *near, *far; enum tunnel near_tunnel, far_tunnel; } rows[] = {
+		{ ENCAP_NONE, "192.0.2.2", "198.51.100.3", TUNNEL_NONE, TUNNEL_NONE },
+		{ ENCAP_VXLAN, "10.42.1.1", "10.42.2.1", TUNNEL_VXLAN, TUNNEL_VXLAN },
+		{ ENCAP_VXLAN_CROSS_SUBNET, "192.0.2.2", "10.42.2.1", TUNNEL_NONE, TUNNEL_VXLAN },
+		{ ENCAP_IPIP, "192.0.2.2", "198.51.100.3", TUNNEL_IPIP, TUNNEL_IPIP },
+		{ ENCAP_IPIP_CROSS_SUBNET, "192.0.2.2", "198.51.100.3", TUNNEL_NONE, TUNNEL_IPIP },
 	};
 
 	(void)state;
@@ -264,13 +265,8 @@ static void modes_give_their_way(void **state)
 
 		want_update(r);
 		assert_true(wants(r, "10.42.0.0/26", RTN_BLACKHOLE, RTPROT_MANX_CLUSTER, NULL, 0, 0));
-		assert_true(rows[i].near ? wants(r, "10.42.1.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, rows[i].near,
-						 rows[i].near_tunnel, 0)
-					 : wants_nothing(r, "10.42.1.0/26"));
-		assert_true(rows[i].far ? wants(r, "10.42.2.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, rows[i].far,
-						rows[i].far_tunnel, 0)
-					: wants_nothing(r, "10.42.2.0/26"));
-		assert_int_equal(has_problem("overlay v4"), rows[i].e == ENCAP_IPIP || rows[i].e == ENCAP_IPIP_CROSS_SUBNET);
+		assert_true(wants(r, "10.42.1.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, rows[i].near, rows[i].near_tunnel, 0));
+		assert_true(wants(r, "10.42.2.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, rows[i].far, rows[i].far_tunnel, 0));
 		finish(r);
 	}
 }
@@ -303,7 +299,7 @@ static void node_without_tunnel_address_is_named(void **state)
 	model_clean(&model);
 	put_node("far", "198.51.100.3/24", NULL, "10.42.2.9", NULL);
 	want_update(r);
-	assert_true(wants(r, "10.42.2.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, "10.42.2.9", 1, 0));
+	assert_true(wants(r, "10.42.2.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, "10.42.2.9", TUNNEL_VXLAN, 0));
 	assert_false(has_problem("route node far"));
 	finish(r);
 }
@@ -314,19 +310,81 @@ static void device_follows_pool_uplink_and_node(void **state)
 
 	(void)state;
 	want_update(r);
-	assert_true(r->devices[0].wanted);
-	assert_false(r->devices[1].wanted);
-	assert_int_equal(r->devices[0].want.mtu, 1450);
+	assert_true(r->devices[TUNNEL_VXLAN].wanted);
+	assert_false(r->devices[TUNNEL_VXLAN_V6].wanted || r->devices[TUNNEL_IPIP].wanted);
+	assert_int_equal(r->devices[TUNNEL_VXLAN].want.mtu, 1450);
 	model_clean(&model);
 	put_pool("v6", "2001:db8:42::/56", ENCAP_VXLAN);
 	put_node("self", "192.0.2.1/24", "2001:db8::1/64", "10.42.0.1", "2001:db8:42::1");
 	want_update(r);
-	assert_true(r->devices[1].wanted);
-	assert_int_equal(r->devices[1].want.mtu, 1430);
+	assert_true(r->devices[TUNNEL_VXLAN_V6].wanted);
+	assert_int_equal(r->devices[TUNNEL_VXLAN_V6].want.mtu, 1430);
 	model_clean(&model);
 	put_pool("v4", "10.42.0.0/16", ENCAP_NONE);
 	want_update(r);
-	assert_false(r->devices[0].wanted);
+	assert_false(r->devices[TUNNEL_VXLAN].wanted);
+	finish(r);
+}
+
+static bool wants_address(const struct route *r, enum tunnel t, const char *address)
+{
+	struct prefix p = prefix(address);
+	struct object_key k = key_addr(t, &p);
+	const struct object *o = object_find(r, &k);
+
+	return o && o->wants;
+}
+
+/* Routes by IPIP need nobody's tunnel address; our own, once known, is for what the node itself sends. */
+static void ipip_needs_no_tunnel_address(void **state)
+{
+	struct route *r = fixture(ENCAP_IPIP);
+	struct addr own = address("10.42.0.9");
+
+	(void)state;
+	put_node("self", "192.0.2.1/24", NULL, NULL, NULL);
+	put_node("far", "198.51.100.3/24", NULL, NULL, NULL);
+	want_update(r);
+	assert_true(r->devices[TUNNEL_IPIP].wanted);
+	assert_false(r->devices[TUNNEL_VXLAN].wanted);
+	assert_int_equal(r->devices[TUNNEL_IPIP].want.mtu, 1480);
+	assert_string_equal(r->devices[TUNNEL_IPIP].want.name, "tunl0");
+	assert_true(wants(r, "10.42.2.0/26", RTN_UNICAST, RTPROT_MANX_CLUSTER, "198.51.100.3", TUNNEL_IPIP, 0));
+	assert_false(has_problem("route node far"));
+	assert_false(wants_address(r, TUNNEL_IPIP, "10.42.0.9/32"));
+	model_clean(&model);
+	model_tunnel_set(&model, TUNNEL_IPIP, &own);
+	want_update(r);
+	assert_true(wants_address(r, TUNNEL_IPIP, "10.42.0.9/32"));
+	model_clean(&model);
+	table_del(&model.uplinks, "self");
+	want_update(r);
+	assert_false(r->devices[TUNNEL_IPIP].wanted);
+	assert_true(r->devices[TUNNEL_IPIP].needed);
+	finish(r);
+}
+
+/* What the status says of a node whose IPv4 goes by IPIP and whose IPv6 by VXLAN. */
+static void overlay_status_names_ipv4s_mode(void **state)
+{
+	struct route *r = fixture(ENCAP_IPIP_CROSS_SUBNET);
+	struct overlay_status o;
+
+	(void)state;
+	put_pool("v6", "2001:db8:42::/56", ENCAP_VXLAN);
+	put_node("self", "192.0.2.1/24", "2001:db8::1/64", NULL, "2001:db8:42::1");
+	want_update(r);
+	route_overlay_status(r, &o);
+	assert_string_equal(o.mode, "ipip-cross-subnet");
+	assert_string_equal(o.device, "tunl0");
+	assert_int_equal(o.mtu, 1480);
+	assert_int_equal(o.peers, 2);
+	assert_string_equal(o.problem, "");
+	model_clean(&model);
+	put_pool("more", "10.43.0.0/16", ENCAP_IPIP);
+	want_update(r);
+	route_overlay_status(r, &o);
+	assert_string_equal(o.mode, "ipip");
 	finish(r);
 }
 
@@ -565,6 +623,8 @@ int main(void)
 		cmocka_unit_test(borrowed_address_goes_to_its_holder),
 		cmocka_unit_test(node_without_tunnel_address_is_named),
 		cmocka_unit_test(device_follows_pool_uplink_and_node),
+		cmocka_unit_test(ipip_needs_no_tunnel_address),
+		cmocka_unit_test(overlay_status_names_ipv4s_mode),
 		cmocka_unit_test(deleted_block_and_refused_pool_want_nothing),
 		cmocka_unit_test(two_attachments_of_one_address_have_one_owner),
 		cmocka_unit_test(same_rows_mark_nothing),
