@@ -33,11 +33,23 @@ struct shared {
 static struct shared *shared;
 static char dir[64];
 
+struct counted { struct ended ended; struct agent *agent; uint64_t version; };
+
+/* The version as the write left it: a moment later the model may have another writer's. */
+static void on_counted(void *ctx, int rc)
+{
+	struct counted *c = ctx;
+	const struct handle *h = table_find(&c->agent->model.handles, "counter");
+
+	c->version = h ? h->meta.version : 0;
+	on_ended(&c->ended, rc);
+}
+
 static void count_up(struct agent *a, unsigned writer)
 {
 	const struct handle *now = table_find(&a->model.handles, "counter");
 	struct handle *h = row_new(sizeof *h);
-	struct ended e = { 0 };
+	struct counted c = { .agent = a };
 	int rc;
 
 	set_meta(&h->row, &h->meta, "", "counter");
@@ -49,11 +61,10 @@ static void count_up(struct agent *a, unsigned writer)
 		h->blocks[i].count = now ? now->blocks[i].count : 0;
 	}
 	h->blocks[writer].count++;
-	store_put(&a->store, kind_named("IPAMHandle"), &h->row, now ? now->meta.version : 0, on_ended, &e);
-	rc = await(a, &e);
+	store_put(&a->store, kind_named("IPAMHandle"), &h->row, now ? now->meta.version : 0, on_counted, &c);
+	rc = await(a, &c.ended);
 	if (rc == 0) {
-		now = table_find(&a->model.handles, "counter");
-		__atomic_add_fetch(&shared->used[now->meta.version % VERSIONS_MAX], 1, __ATOMIC_SEQ_CST);
+		__atomic_add_fetch(&shared->used[c.version % VERSIONS_MAX], 1, __ATOMIC_SEQ_CST);
 		__atomic_add_fetch(&shared->acknowledged[writer], 1, __ATOMIC_SEQ_CST);
 	} else if (rc == -ESTALE) {
 		__atomic_add_fetch(&shared->conflicts, 1, __ATOMIC_SEQ_CST);

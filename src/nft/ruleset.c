@@ -1,0 +1,402 @@
+#include "nft/ruleset.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/digest.h"
+#include "base/util.h"
+
+/* ---- keys ---- */
+
+uint8_t fields_len(const uint8_t *fields)
+{
+	unsigned len = 0;
+
+	if (!fields[1])
+		return field_info[fields[0]].len;
+	for (unsigned i = 0; i < KEY_FIELDS && fields[i]; i++)
+		len += (field_info[fields[i]].len + 3u) & ~3u;
+	return (uint8_t)len;
+}
+
+uint32_t fields_type(const uint8_t *fields)
+{
+	uint32_t type = 0;
+
+	for (unsigned i = 0; i < KEY_FIELDS && fields[i]; i++)
+		type = type << 6 | field_info[fields[i]].type;
+	return type;
+}
+
+/* ---- sets ---- */
+
+static uint32_t name_hash(const char *name)
+{
+	return fnv32a(name, strlen(name));
+}
+
+struct set *set_find(const struct ruleset *rs, const char *name)
+{
+	for (struct hash_node *n = hash_find(&rs->sets, name_hash(name)); n; n = hash_more(n)) {
+		struct set *s = container_of(n, struct set, node);
+
+		if (strcmp(s->name, name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields)
+{
+	struct set *s = set_find(rs, name);
+	size_t len = strlen(name);
+
+	if (!s) {
+		s = xcalloc(1, sizeof *s + len + 1);
+		memcpy(s->name, name, len + 1);
+		hash_insert(&rs->sets, &s->node, name_hash(name));
+	}
+	if (fields && !s->fields[0]) {
+		memcpy(s->fields, fields, KEY_FIELDS);
+		s->odd |= s->key_len && s->key_len != fields_len(fields);
+		s->key_len = fields_len(fields);
+	}
+	return s;
+}
+
+void set_mark(struct ruleset *rs, struct set *s)
+{
+	if (s->marked)
+		return;
+	s->marked = true;
+	s->marked_next = rs->marked_sets;
+	rs->marked_sets = s;
+}
+
+void set_want(struct ruleset *rs, struct set *s, bool wanted)
+{
+	if (s->wanted == wanted)
+		return;
+	s->wanted = wanted;
+	set_mark(rs, s);
+}
+
+void set_have(struct ruleset *rs, struct set *s, bool have)
+{
+	if (s->have == have)
+		return;
+	s->have = have;
+	if (have)
+		rs->have_sets++;
+	else
+		rs->have_sets--;
+	if (have)
+		return;
+	s->odd = false;
+	hash_each(&s->elements, n)
+		element_have(rs, container_of(n, struct element, node), false);
+}
+
+void set_release(struct ruleset *rs, struct set *s)
+{
+	if (s->wanted || s->have || s->marked || s->elements.count)
+		return;
+	hash_remove(&rs->sets, &s->node);
+	hash_clear(&s->elements);
+	free(s);
+}
+
+/* ---- elements ---- */
+
+struct element *element_find(const struct set *s, const void *key)
+{
+	for (struct hash_node *n = hash_find(&s->elements, fnv32a(key, s->key_len)); n; n = hash_more(n)) {
+		struct element *e = container_of(n, struct element, node);
+
+		if (memcmp(e->key, key, s->key_len) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+struct element *element_get(struct set *s, const void *key)
+{
+	struct element *e = element_find(s, key);
+
+	if (e)
+		return e;
+	e = xcalloc(1, sizeof *e + s->key_len);
+	e->set = s;
+	memcpy(e->key, key, s->key_len);
+	hash_insert(&s->elements, &e->node, fnv32a(key, s->key_len));
+	return e;
+}
+
+void element_mark(struct ruleset *rs, struct element *e)
+{
+	set_mark(rs, e->set);
+	if (e->marked)
+		return;
+	e->marked = true;
+	e->marked_next = e->set->marks;
+	e->set->marks = e;
+}
+
+void element_want(struct ruleset *rs, struct element *e)
+{
+	if (!e->wants++ && !e->have)
+		element_mark(rs, e);
+}
+
+void element_unwant(struct ruleset *rs, struct element *e)
+{
+	if (--e->wants == 0)
+		element_mark(rs, e);
+}
+
+void element_have(struct ruleset *rs, struct element *e, bool have)
+{
+	if (e->have == have)
+		return;
+	e->have = have;
+	if (have)
+		rs->have_elements++;
+	else
+		rs->have_elements--;
+	if (have != (e->wants > 0))
+		element_mark(rs, e);
+}
+
+void element_release(struct element *e)
+{
+	if (e->wants || e->have || e->marked)
+		return;
+	hash_remove(&e->set->elements, &e->node);
+	free(e);
+}
+
+/* ---- chains ---- */
+
+struct chain *chain_find(const struct ruleset *rs, const char *name)
+{
+	for (struct hash_node *n = hash_find(&rs->chains, name_hash(name)); n; n = hash_more(n)) {
+		struct chain *c = container_of(n, struct chain, node);
+
+		if (strcmp(c->name, name) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+struct chain *chain_get(struct ruleset *rs, const char *name)
+{
+	struct chain *c = chain_find(rs, name);
+	size_t len = strlen(name);
+
+	if (c)
+		return c;
+	c = xcalloc(1, sizeof *c + len + 1);
+	memcpy(c->name, name, len + 1);
+	hash_insert(&rs->chains, &c->node, name_hash(name));
+	return c;
+}
+
+void chain_mark(struct ruleset *rs, struct chain *c)
+{
+	if (c->marked)
+		return;
+	c->marked = true;
+	c->marked_next = rs->marked_chains;
+	rs->marked_chains = c;
+}
+
+bool chain_fits(const struct chain *c)
+{
+	if (!c->wanted || !c->have)
+		return c->wanted == c->have;
+	return !c->odd && c->have_rules == c->rules.count && c->have_digest == c->rules.digest;
+}
+
+void chain_want(struct ruleset *rs, struct chain *c, const struct hook *hook, struct rule_list *rules)
+{
+	struct rule_list old = c->rules;
+
+	if (hook && !rules->count) {
+		rules_free(rules);
+		chain_unwant(rs, c);
+		return;
+	}
+	if (c->wanted && old.count == rules->count && old.digest == rules->digest) {
+		rules_free(rules);
+		return;
+	}
+	c->wanted = true;
+	c->hook = hook;
+	c->rules = *rules;
+	*rules = (struct rule_list){ 0 };
+	rules_free(&old);
+	chain_mark(rs, c);
+}
+
+void chain_unwant(struct ruleset *rs, struct chain *c)
+{
+	if (!c->wanted)
+		return;
+	c->wanted = false;
+	rules_free(&c->rules);
+	chain_mark(rs, c);
+}
+
+void chain_have(struct ruleset *rs, struct chain *c, bool have, uint64_t digest, unsigned rules)
+{
+	rs->have_rules += rules - c->have_rules;
+	c->have = have;
+	c->have_digest = digest;
+	c->have_rules = rules;
+	if (!have)
+		c->odd = false;
+	if (!chain_fits(c))
+		chain_mark(rs, c);
+}
+
+void chain_release(struct ruleset *rs, struct chain *c)
+{
+	if (c->wanted || c->have || c->marked)
+		return;
+	hash_remove(&rs->chains, &c->node);
+	free(c);
+}
+
+/* ---- rules ---- */
+
+uint64_t rules_digest(uint64_t digest, uint64_t rule)
+{
+	uint64_t pair[2] = { digest, rule };
+
+	return fnv64a(pair, sizeof pair);
+}
+
+/* Of a match: what it says, by names instead of addresses. */
+static uint64_t match_digest(uint64_t digest, const struct match *m)
+{
+	uint8_t bytes[KEY_FIELDS + 2 + VALUE_MAX];
+
+	memcpy(bytes, m->fields, KEY_FIELDS);
+	bytes[KEY_FIELDS] = m->negate;
+	bytes[KEY_FIELDS + 1] = m->bits;
+	memcpy(bytes + KEY_FIELDS + 2, m->value, VALUE_MAX);
+	digest = rules_digest(digest, fnv64a(bytes, sizeof bytes));
+	return m->set ? rules_digest(digest, fnv64a(m->set->name, strlen(m->set->name))) : digest;
+}
+
+/* The digest of the last rule, and with it that of the list, as it is after each change. */
+static void digest_update(struct rule_list *l)
+{
+	const struct rule *r;
+
+	l->last->digest = l->last->verdict + 1;
+	if (l->last->to)
+		l->last->digest = rules_digest(l->last->digest, fnv64a(l->last->to->name, strlen(l->last->to->name)));
+	for (const struct match *m = l->last->matches; m; m = m->next)
+		l->last->digest = match_digest(l->last->digest, m);
+	l->digest = 0;
+	for (r = l->first; r; r = r->next)
+		l->digest = rules_digest(l->digest, r->digest);
+}
+
+struct rule *rule_add(struct rule_list *l, enum verdict v, const struct chain *to)
+{
+	struct rule *r = arena_alloc(&l->mem, sizeof *r);
+
+	r->verdict = (uint8_t)v;
+	r->to = to;
+	r->tail = &r->matches;
+	if (l->last)
+		l->last->next = r;
+	else
+		l->first = r;
+	l->last = r;
+	l->count++;
+	digest_update(l);
+	return r;
+}
+
+static void match_add(struct rule_list *l, const struct match *m)
+{
+	struct match *copy = arena_alloc(&l->mem, sizeof *copy);
+
+	*copy = *m;
+	*l->last->tail = copy;
+	l->last->tail = &copy->next;
+	digest_update(l);
+}
+
+void match_set(struct rule_list *l, const struct set *s, bool negate)
+{
+	struct match m = { .set = s, .negate = negate };
+
+	memcpy(m.fields, s->fields, KEY_FIELDS);
+	match_add(l, &m);
+}
+
+void match_number(struct rule_list *l, enum field f, uint32_t number)
+{
+	const struct field_info *i = &field_info[f];
+	struct match m = { .fields = { (uint8_t)f }, .bits = (uint8_t)(i->len * 8) };
+
+	if (i->form == FORM_NUMBER && i->len == sizeof number)
+		memcpy(m.value, &number, sizeof number);	/* the host's byte order */
+	else
+		for (unsigned at = i->len; at--; number >>= 8)
+			m.value[at] = (uint8_t)number;
+	match_add(l, &m);
+}
+
+void match_name(struct rule_list *l, enum field f, const char *name)
+{
+	struct match m = { .fields = { (uint8_t)f }, .bits = VALUE_MAX * 8 };
+	size_t len = strlen(name);
+
+	if (len && name[len - 1] == '*')
+		m.bits = (uint8_t)(--len * 8);
+	memcpy(m.value, name, len < VALUE_MAX ? len : VALUE_MAX - 1);
+	match_add(l, &m);
+}
+
+void match_prefix(struct rule_list *l, enum field f, const struct prefix *p)
+{
+	struct match m = { .fields = { (uint8_t)f }, .bits = p->len };
+	struct prefix masked = prefix_mask(*p);
+
+	memcpy(m.value, masked.addr.b, sizeof m.value);
+	match_add(l, &m);
+}
+
+void rules_free(struct rule_list *l)
+{
+	arena_free(&l->mem);
+	*l = (struct rule_list){ 0 };
+}
+
+/* ---- all ---- */
+
+static void set_free(struct set *s)
+{
+	hash_each(&s->elements, n)
+		free(container_of(n, struct element, node));
+	hash_clear(&s->elements);
+	free(s);
+}
+
+void ruleset_free(struct ruleset *rs)
+{
+	hash_each(&rs->sets, n)
+		set_free(container_of(n, struct set, node));
+	hash_each(&rs->chains, n) {
+		struct chain *c = container_of(n, struct chain, node);
+
+		rules_free(&c->rules);
+		free(c);
+	}
+	hash_clear(&rs->sets);
+	hash_clear(&rs->chains);
+}
