@@ -19,6 +19,8 @@
 #include "status.h"
 #include "store/store.h"
 
+void relro_protect(void);	/* shims.c */
+
 enum { RUN_DIR_WAIT_MS = 10000 };
 
 /* Readers of this node's state, for the command line. */
@@ -211,6 +213,7 @@ int agent_run(const struct config *config, const char *config_path, int ready_fd
 	autoclose int lock = -1;
 	int rc;
 
+	relro_protect();
 	log_init(config->log_level);
 	if ((rc = run_dir_lock(config, &lock)) != EXIT_OK)
 		return rc;

@@ -110,7 +110,10 @@ ssize_t __recvmsg64(int fd, struct msghdr *msg, int flags)
 /*
  * A dynamic linker makes the relocated constants (RELRO) read-only once they are
  * relocated. musl's start code relocates a static-pie program and leaves it at that.
+ * Called by those who live long; the CNI plugin is gone before it would matter.
  */
+void relro_protect(void);
+
 static int protect_relro(struct dl_phdr_info *self, size_t size, void *arg)
 {
 	uintptr_t page = getauxval(AT_PAGESZ);
@@ -128,7 +131,7 @@ static int protect_relro(struct dl_phdr_info *self, size_t size, void *arg)
 	return 1;
 }
 
-__attribute__((constructor)) static void start(void)
+void relro_protect(void)
 {
 	dl_iterate_phdr(protect_relro, NULL);
 }

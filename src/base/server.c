@@ -358,7 +358,7 @@ int frame_answer(int fd, unsigned answer_ms, uint8_t *status, struct str *answer
 	    (rc = frame_read_header(header, &kind, status, &length)) < 0)
 		return rc;
 	while (length) {
-		char chunk[16384];
+		char chunk[2048];
 		size_t n = length < sizeof chunk ? length : sizeof chunk;
 
 		if ((rc = recv_all(fd, chunk, n, until)) < 0)

@@ -58,7 +58,7 @@ static int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 
 static int read_stdin(struct str *to)
 {
-	char chunk[16384];
+	char chunk[2048];	/* a configuration fits; more stack would be more pages to touch */
 	ssize_t n;
 
 	while ((n = read(STDIN_FILENO, chunk, sizeof chunk)) != 0) {
@@ -268,10 +268,11 @@ static int ask_agent(struct shim *s)
 		return leave_note(s);
 	if (rc < 0)
 		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
-	fputs(str_text(&answer), stdout);
+	if (write(STDOUT_FILENO, str_text(&answer), answer.len) < 0)
+		return 1;
 	if (status)
 		say_error(s, &answer);
-	return status;
+	_exit(status);		/* nothing is left to flush or to give back */
 }
 
 int cni_shim(void)

@@ -122,9 +122,12 @@ void assert_run(struct ipam *ipam)
 		table_each(&m->endpoints, ep)
 			assert_endpoint(ipam, ep, NULL);
 	ipam->asserted = true;
-	table_each_dirty(&m->blocks, b)
+	table_each_dirty(&m->blocks, b) {
+		if (b->checked && !b->row.gone)
+			continue;
 		table_each(&m->endpoints, ep)
 			assert_endpoint(ipam, ep, &b->cidr);
+	}
 	table_each_dirty(&m->endpoints, ep)
 		if (ep->row.gone)
 			model_problem_clear(m, "ipam", ep->row.key);

@@ -138,6 +138,7 @@ struct block *block_copy(const struct block *from)
 	row = b->row;
 	*b = *from;
 	b->row = row;
+	b->checked = true;
 	b->row.key = arena_str(mem, from->row.key);
 	meta_copy(mem, &b->meta, &from->meta);
 	b->affinity = copy(mem, from->affinity);

@@ -87,6 +87,7 @@ struct block {
 	int64_t sequence;		/* sequenceNumber */
 	int64_t *sequences;		/* [size]: sequenceNumberForAllocation, 0: none */
 	bool deleted;
+	bool checked;			/* made by ipam from what the model had, so nothing of ours can be missing in it */
 };
 
 enum affinity_state { AFFINITY_CONFIRMED, AFFINITY_PENDING, AFFINITY_PENDING_DELETION };
