@@ -288,13 +288,28 @@ static unsigned device_request(struct nl *nl, const struct device *d)
 	return nl->count - before;
 }
 
+/* What came or went meanwhile is no failure. */
+static int commit_failure(struct route *r, const struct device *d, int old, struct device_commit *c)
+{
+	if (c->first == -EEXIST && !old && d->have.index) {	/* with its module, or the mirror was behind: what is on it? */
+		r->lost = true;
+		return 0;
+	}
+	if (c->first == -ENODEV && old)		/* its event is on the way */
+		return 0;
+	if (c->first == -EOPNOTSUPP)
+		snprintf(c->text, sizeof c->text, "link %s: the kernel lacks %s, so no pod of another node is reached through it",
+			 d->want.name, d->kind->option);
+	return c->first;
+}
+
 static void device_commit(struct route *r, enum tunnel t)
 {
 	struct device *d = &r->devices[t];
 	struct device_commit c = { .route = r, .changes = device_request(&r->command, d) };
 	struct nl_answer answer = { on_device_done, on_device_data, &c };
 	bool was_ours = is_ours(d), goes = must_go(d);
-	int old = d->have.index;
+	int rc, old = d->have.index;
 
 	if (!c.changes) {
 		device_state(r, t, STATE_OK, 0, "");
@@ -304,20 +319,14 @@ static void device_commit(struct route *r, enum tunnel t)
 	d->making = true;
 	nl_commit(&r->command, &answer, NULL);
 	d->making = false;
-	if (c.first == -EEXIST && !old && d->have.index) {	/* it came with the module, or the mirror was behind */
-		r->lost = true;
-		c.first = 0;
-	}
-	if (c.first == -EOPNOTSUPP)
-		snprintf(c.text, sizeof c.text, "link %s: the kernel lacks %s, so no pod of another node is reached through it",
-			 d->want.name, d->kind->option);
-	if (c.first) {
-		device_state(r, t, STATE_FAILED, c.first, c.text);
+	rc = commit_failure(r, d, old, &c);
+	if (rc) {
+		device_state(r, t, STATE_FAILED, rc, c.text);
 		return;
 	}
 	if (goes && !d->kind->fallback)
 		have_link_gone(r, old);
-	if (goes || !was_ours)
+	if (goes || (!was_ours && is_ours(d)))
 		log_info("route", "link %s: %s", d->want.name, d->wanted ? "set up" : "removed");
 	device_state(r, t, d->wanted && !device_ready(r, t) ? STATE_WAITING : STATE_OK, 0, "");
 }

@@ -546,6 +546,45 @@ static void failure_is_retried(void)
 	EXPECT_TRUE(table_find(&model.problems, "route routes") == NULL);
 }
 
+static bool kernel_has_ipip(void)
+{
+	return !shows("ip link add probe type ipip 2>&1; ip link del probe 2>/dev/null", "Unknown device type");
+}
+
+static void mode_is_edited(void)
+{
+	put_pool("v4", "10.42.0.0/16", ENCAP_VXLAN);
+	turns();
+	EXPECT("ip route", "10.42.1.0/26 via 10.42.1.1 dev vxlan.calico proto 172 metric 1024 onlink");
+	put_pool("v4", "10.42.0.0/16", ENCAP_NONE);
+	turns();
+	EXPECT("ip route", "10.42.1.0/26 via 192.0.2.2 dev up0 proto 172 metric 1024");
+	EXPECT_NOT("ip link", "vxlan.calico");
+	put_pool("v4", "10.42.0.0/16", ENCAP_IPIP);
+	turns();
+	EXPECT_TRUE(!route->retry.on);
+	EXPECT_NOT("ip route", "10.42.1.0/26 via 192.0.2.2 dev up0");
+	if (kernel_has_ipip()) {
+		EXPECT("ip route", "10.42.1.0/26 via 192.0.2.2 dev tunl0 proto 172 metric 1024 onlink");
+		EXPECT("ip route", "10.42.2.0/26 via 198.51.100.3 dev tunl0 proto 172 metric 1024 onlink");
+		EXPECT("ip -d link show tunl0", "mtu 1480");
+		EXPECT("ip -d link show tunl0", "alias manx");
+		EXPECT_TRUE(route_settled(route));
+	} else {
+		const struct problem *p = table_find(&model.problems, "overlay tunl0");
+
+		EXPECT_TRUE(p && strstr(p->text, "CONFIG_NET_IPIP") && strstr(p->remedy, "CONFIG_NET_IPIP"));
+		EXPECT_TRUE(route_tried(route) && !route_settled(route));
+	}
+	put_pool("v4", "10.42.0.0/16", ENCAP_VXLAN_CROSS_SUBNET);
+	turns();
+	EXPECT("ip route", "10.42.1.0/26 via 192.0.2.2 dev up0 proto 172 metric 1024");
+	EXPECT_NOT("ip link show up", "tunl0");
+	EXPECT_TRUE(table_find(&model.problems, "overlay tunl0") == NULL);
+	EXPECT_TRUE(route_settled(route));
+	device_is_as_wanted();
+}
+
 static void rows_that_go_take_all_away(void)
 {
 	run("ip route add 10.42.8.0/26 via 192.0.2.9 proto static");
@@ -572,7 +611,7 @@ int main(int argc, char **argv)
 	static void (*const steps[])(void) = { starts_by_adopting, device_is_as_wanted, idle_pass_sends_nothing, repairs_routes,
 		leaves_foreign_routes_alone, surprise_becomes_conflict, routes_wait_for_their_link, uplink_flap_brings_all_back,
 		repairs_the_device, device_outlives_a_gap_of_the_uplink, foreign_link_of_the_name_stays, lost_events_are_made_good, restart_adopts, chaos_converges,
-		failure_is_retried, rows_that_go_take_all_away };
+		failure_is_retried, mode_is_edited, rows_that_go_take_all_away };
 	struct err e = { 0 };
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from lab import ROOT, die_with_parent  # noqa: E402
 
 SCRIPT = pathlib.Path(__file__).with_name("guest.sh")
-LIMIT = 180     # seconds from qemu's start to its end
+LIMIT = 300     # seconds from qemu's start to its end
 MACHINES = {
     "x86_64": (["qemu-system-x86_64"], "ttyS0"),
     "aarch64": (["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a53"], "ttyAMA0"),

@@ -8,11 +8,14 @@
 #
 # A lab is two nodes on a switch, each a network namespace with the real agent in it, a datastore
 # folder that they share, and a pod on each node, attached through the CNI face. There is one for
-# each word of MODES: a new overlay is a word there and a function NAME_device.
+# each word of MODES: a new overlay is a word there and a function NAME_device. After them comes one
+# with a third node behind a router, where the mode of the pool is edited.
 
-MODES="vxlan none"
-IMAGE_TESTS="kernel_has_modules agent_is_ready uplink_works agent_is_started_again"
-MODE_TESTS="starts device reaches_v4 reaches_v6 largest_packet agent_killed del stops"
+MODES="ipip vxlan none"
+IMAGE_TESTS="kernel_has_modules agent_is_ready uplink_works agent_is_started_again auto_is_ipip module_goes_and_comes \
+	module_is_loaded"
+MODE_TESTS="starts device reaches_v4 reaches_v6 node_reaches_pods largest_packet agent_killed del stops"
+CROSS_TESTS="starts ways reaches node_reaches_pods largest_packet killed edit_ipip edit_vxlan edit_none edit_back stops"
 
 LAB=/run/lab
 
@@ -21,6 +24,7 @@ list() {
 	for m in $MODES; do
 		for t in $MODE_TESTS; do echo "${m}_$t"; done
 	done
+	for t in $CROSS_TESTS; do echo "cross_$t"; done
 }
 if [ "$1" = --list ]; then list; exit; fi
 
@@ -84,17 +88,24 @@ namespace() {	# NAME
 	at "$1" sh -c 'for f in all default; do echo 0 >/proc/sys/net/ipv6/conf/$f/accept_dad; done'
 }
 
-node() {	# NAME NUMBER
+switch() {	# NUMBER
+	ip link add "br$1" type bridge
+	ip link set "br$1" up
+}
+
+node() {	# NAME NUMBER [SUBNET]
+	subnet=192.0.2
+	[ "${3:-0}" = 0 ] || subnet=198.51.100
 	namespace "$1"
 	at "$1" ip link add eth0 type veth	# busybox cannot name the other end: it is veth0
 	at "$1" ip link set veth0 name "port$2"
 	at "$1" ip link set "port$2" netns $$
-	ip link set "port$2" master br0
+	ip link set "port$2" master "br${3:-0}"
 	ip link set "port$2" up
 	at "$1" ip link set eth0 up
-	at "$1" ip addr add "192.0.2.1$2/24" dev eth0
+	at "$1" ip addr add "$subnet.1$2/24" dev eth0
 	at "$1" ip addr add "2001:db8::1$2/64" dev eth0
-	at "$1" ip route add default via 192.0.2.1
+	at "$1" ip route add default via $subnet.1
 	at "$1" ip route add default via 2001:db8::1
 	cat >"$LAB/$1/manx.conf" <<-C
 		node_name = $1
@@ -104,10 +115,10 @@ node() {	# NAME NUMBER
 		cni_conf_dir = $LAB/$1/net.d
 		cni_bin_dir = $LAB/$1/bin
 		pool = 10.42.0.0/16
-		pool = fd00:10:42::/48
 		encapsulation = $MODE
 		ipam_reserve = 0
 	C
+	[ "${V4_ONLY:-}" ] || echo 'pool = fd00:10:42::/48' >>"$LAB/$1/manx.conf"
 }
 
 start() {	# NODE
@@ -179,12 +190,46 @@ image_agent_is_started_again() {
 	eventually 15 another_one "$pid"
 }
 
+image_overlay() { image_status | grep '"overlay":{"mode":"ipip","device":"tunl0","mtu":1480,"peers":0,"problem":""}'; }
+
+image_auto_is_ipip() {
+	eventually 5 image_overlay
+	grep '"ipipMode":"Always"' /var/lib/manx/objects/.manx/ippools/default-ipv4-ippool.json
+	eventually 5 tunl0_is_up
+	never ip link show manx-probe
+}
+
+tunl0_is_up() { ip link show tunl0 | grep ',UP'; }
+
+image_module_goes_and_comes() {
+	rmmod ipip
+	eventually 5 image_lacks_ipip
+	image_ready
+	insmod /lib/modules/*-ipip.ko
+	eventually 5 tunl0_is_up
+	eventually 5 image_overlay
+}
+
+# Asking for the device loads its module, where the kernel knows how to.
+image_module_is_loaded() {
+	rmmod ipip
+	eventually 5 image_lacks_ipip
+	printf '#!/bin/sh\necho "$@" >/run/wanted\nexec /bin/insmod /lib/modules/*-ipip.ko\n' >/run/modprobe
+	chmod +x /run/modprobe
+	echo /run/modprobe >/proc/sys/kernel/modprobe
+	image_agent_is_started_again
+	eventually 5 tunl0_is_up
+	eventually 5 image_overlay
+	grep rtnl-link-ipip /run/wanted
+}
+
+image_lacks_ipip() { image_status | grep '"problems":.*CONFIG_NET_IPIP'; }
+
 # --- what each mode must do -----------------------------------------------------------
 
 starts() {
 	mkdir -p "$LAB/store"
-	ip link add br0 type bridge
-	ip link set br0 up
+	switch 0
 	node edge-1 1
 	node edge-2 2
 	start edge-1
@@ -206,6 +251,13 @@ reaches_v4() {
 reaches_v6() {
 	eventually 5 at web ping -c 1 -W 1 "$(v6 db)"
 	at db ping -c 1 -W 5 "$(v6 web)"
+}
+
+# A process of a node needs a source address that the pod's node sends its answers back to by the same way.
+node_reaches_pods() {
+	eventually 5 at edge-1 ping -c 1 -W 1 "$(v4 db)"
+	at edge-2 ping -c 1 -W 5 "$(v4 web)"
+	at edge-1 ping -c 1 -W 5 "$(v6 db)"
 }
 
 # As large as the pod's link allows, header included: it goes unfragmented, so the underlay must take it.
@@ -259,6 +311,7 @@ remove_lab() {
 	for n in "$LAB"/*/pid; do kill -9 "$(cat "$n")"; done
 	for n in "$LAB"/*/net; do umount "$n"; done
 	ip link del br0
+	ip link del br1
 	rm -rf "$LAB"
 } 2>/dev/null
 
@@ -268,6 +321,36 @@ overlay() {	# MODE DEVICE MTU PEERS
 	status edge-1 | tee /run/status
 	grep -q "\"overlay\":{\"mode\":\"$1\",\"device\":\"$2\",\"mtu\":$3,\"peers\":$4," /run/status
 }
+
+tunnel_address() {	# NODE DEVICE
+	at "$1" ip -4 addr show "$2" | sed -n 's,.*inet \(10\.42\.[0-9.]*\)/32.*,\1,p'
+}
+
+way() {	# NODE ADDRESS WORDS...
+	got=$(at "$1" ip route get "$2" | tr -s ' '); shift 2
+	echo "$got"
+	case "$got" in *"$*"*) ;; *) return 1;; esac
+}
+
+ipip_device() {
+	eventually 5 overlay ipip tunl0 1480 1
+	eventually 5 test -n "$(tunnel_address edge-1 tunl0)"
+	at edge-1 ip link show tunl0 | grep 'UP.*mtu 1480'
+	at edge-1 ip route | grep 'via 192.0.2.12 dev tunl0 .*onlink'
+	eventually 5 way edge-1 "$(v4 db)" "via 192.0.2.12 dev tunl0 src $(tunnel_address edge-1 tunl0)"
+	grep "\"projectcalico.org/IPv4IPIPTunnelAddr\":\"$(tunnel_address edge-1 tunl0)\"" "$LAB"/store/.manx/nodes/edge-1.json
+	at web ip link show eth0 | grep 'mtu 1480'
+	never at edge-1 ip link show vxlan.calico
+	# What lies in no pool is somebody else's; what lies in one and is not ours goes.
+	at edge-1 ip addr add 10.99.9.9/32 dev tunl0
+	at edge-1 ip addr add 10.42.255.9/32 dev tunl0
+	eventually 5 no_address edge-1 10.42.255.9
+	at edge-1 ip addr show tunl0 | grep 10.99.9.9
+	at edge-1 ip link set tunl0 down
+	eventually 5 way edge-1 "$(v4 db)" "via 192.0.2.12 dev tunl0"
+}
+
+no_address() { ! at "$1" ip addr show tunl0 | grep "$2"; }
 
 vxlan_device() {
 	eventually 5 overlay vxlan vxlan.calico 1450 1
@@ -281,6 +364,122 @@ none_device() {
 	at web ip link show eth0 | grep 'mtu 1500'
 }
 
+# --- a node behind a router, and edits -------------------------------------------------
+
+cross_starts() {
+	mkdir -p "$LAB/store"
+	switch 0
+	switch 1
+	ip addr add 192.0.2.1/24 dev br0
+	ip addr add 198.51.100.1/24 dev br1
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	node edge-1 1
+	node edge-2 2
+	echo 1 >/proc/sys/net/core/fb_tunnels_only_for_init_net
+	node edge-3 3 1		# has no tunl0 until it makes one
+	echo 0 >/proc/sys/net/core/fb_tunnels_only_for_init_net
+	never at edge-3 ip link show tunl0
+	start edge-1
+	start edge-2
+	start edge-3
+	pod web edge-1
+	pod db edge-2
+	pod far edge-3
+}
+
+cross_ways() {
+	eventually 5 overlay ipip-cross-subnet tunl0 1480 2
+	eventually 5 way edge-1 "$(v4 db)" "via 192.0.2.12 dev eth0"
+	eventually 5 way edge-1 "$(v4 far)" "via 198.51.100.13 dev tunl0"
+	eventually 5 way edge-3 "$(v4 web)" "via 192.0.2.11 dev tunl0"
+}
+
+everybody() {
+	for a in web db far; do
+		for b in web db far; do at $a ping -c 1 -W 1 "$(v4 $b)" || return 1; done
+	done
+}
+
+cross_reaches() { eventually 5 everybody; }
+
+cross_node_reaches_pods() {
+	at edge-1 ping -c 1 -W 5 "$(v4 far)"
+	at edge-1 ping -c 1 -W 5 "$(v4 db)"
+	at edge-3 ping -c 1 -W 5 "$(v4 web)"
+}
+
+cross_largest_packet() { at web ping -c 1 -W 5 -s 1452 "$(v4 far)"; }
+
+# The device and what is on it serve on without the agent, and the next one takes them over.
+cross_killed() {
+	was=$(tunnel_address edge-1 tunl0)
+	at web ping -q -c 30 -i 0.1 -W 5 "$(v4 far)" >/run/ping &
+	pings=$!
+	usleep 500000
+	end edge-1 KILL
+	usleep 500000
+	start edge-1
+	wait $pings
+	grep ' 0% packet loss' /run/ping
+	[ "$(tunnel_address edge-1 tunl0)" = "$was" ]
+}
+
+edit() {	# IPIPMODE VXLANMODE
+	printf '{"apiVersion":"crd.projectcalico.org/v1","kind":"IPPool","metadata":{"name":"default-ipv4-ippool"},"spec":{"cidr":"10.42.0.0/16","blockSize":26,"ipipMode":"%s","vxlanMode":"%s"}}\n' "$1" "$2" >"$LAB/store/.pool"
+	mv "$LAB/store/.pool" "$LAB/store/pool.json"
+}
+
+publishes() {	# KIND...: those tunnel addresses and no others
+	sed -n 's/.*/&\n/; s/[,{]/\n/g; p' "$LAB"/store/.manx/nodes/edge-1.json |
+		sed -n 's,"projectcalico.org/\(.*\)TunnelAddr".*,\1,p' >/run/published
+	[ "$(cat /run/published)" = "$*" ]
+}
+
+cross_edit_ipip() {
+	eventually 5 publishes IPv4IPIP
+	edit Always Never
+	eventually 5 way edge-1 "$(v4 db)" "via 192.0.2.12 dev tunl0"
+	eventually 5 everybody
+	eventually 5 overlay ipip tunl0 1480 2
+}
+
+tunl0_is_given_back() {
+	! at edge-1 ip link show up | grep tunl0 && ! at edge-1 ip -4 addr show tunl0 | grep inet &&
+		! at edge-1 ip route | grep tunl0
+}
+
+cross_edit_vxlan() {
+	edit Never Always
+	eventually 5 way edge-1 "$(v4 db)" "dev vxlan.calico"
+	eventually 5 way edge-1 "$(v4 far)" "dev vxlan.calico"
+	eventually 5 everybody
+	eventually 5 tunl0_is_given_back
+	eventually 5 publishes IPv4VXLAN
+}
+
+cross_edit_none() {
+	edit Never Never
+	eventually 5 way edge-1 "$(v4 db)" "via 192.0.2.12 dev eth0"
+	eventually 5 at web ping -c 1 -W 1 "$(v4 db)"
+	never at edge-1 ip link show vxlan.calico
+	eventually 5 publishes
+}
+
+cross_edit_back() {
+	rm "$LAB/store/pool.json"
+	cross_ways
+	eventually 5 everybody
+	eventually 5 publishes IPv4IPIP
+	never at edge-1 ip link show vxlan.calico
+}
+
+cross_stops() {
+	for n in edge-1 edge-2 edge-3; do
+		end $n TERM
+		[ "$(cat "$LAB/$n/exit")" = 0 ]
+	done
+}
+
 # --- all of it --------------------------------------------------------------------------
 
 fact kernel "$(uname -r)"
@@ -290,4 +489,7 @@ for MODE in $MODES; do
 	for t in $MODE_TESTS; do run_test "${MODE}_$t" "$t"; done
 	remove_lab
 done
+MODE=ipip-cross-subnet V4_ONLY=yes
+for t in $CROSS_TESTS; do run_test "cross_$t" "cross_$t"; done
+remove_lab
 echo done

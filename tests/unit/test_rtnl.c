@@ -6,11 +6,13 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -275,6 +277,68 @@ static void vxlan_comes_back(void **state)
 	}
 }
 
+/* As the kernel tells of one, "any" being 0.0.0.0. */
+static void build_ipip(const char *local, const char *remote)
+{
+	struct nlmsghdr *h = nl_begin(&nl, RTM_NEWLINK, 0, "link");
+	struct addr l = address(local), r = address(remote);
+	struct nlattr *info, *data;
+
+	((struct ifinfomsg *)mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg)))->ifi_index = 4;
+	mnl_attr_put_strz(h, IFLA_IFNAME, "tunl0");
+	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "ipip");
+	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+	mnl_attr_put(h, IFLA_IPTUN_LOCAL, 4, l.b);
+	mnl_attr_put(h, IFLA_IPTUN_REMOTE, 4, r.b);
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
+	nl_end(&nl, h);
+}
+
+static void ipip_comes_back(void **state)
+{
+	static const struct { const char *local, *remote; } ends[] = { { "0.0.0.0", "0.0.0.0" }, { "192.0.2.1", "192.0.2.2" } };
+	struct ifinfomsg *m;
+	struct rtnl_link back;
+
+	(void)state;
+	fresh();
+	rtnl_ipip_put(&nl, "tunl0");
+	m = mnl_nlmsg_get_payload(built(0));
+	assert_int_equal(m->ifi_change, 0);
+	assert_true(built(0)->nlmsg_flags & NLM_F_EXCL);
+	m->ifi_index = 4;
+	assert_true(rtnl_link_parse(built(0), &back));
+	assert_string_equal(back.name, "tunl0");
+	assert_string_equal(back.kind, "ipip");
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		fresh();
+		build_ipip(ends[i].local, ends[i].remote);
+		assert_true(rtnl_link_parse(built(0), &back));
+		assert_string_equal(addr_text(&back.local).s, i ? ends[i].local : "");
+		assert_string_equal(addr_text(&back.remote).s, i ? ends[i].remote : "");
+	}
+}
+
+static void link_goes_down_and_loses_its_alias(void **state)
+{
+	const struct nlattr *tb[IFLA_MAX + 1];
+	const struct ifinfomsg *m;
+
+	(void)state;
+	fresh();
+	rtnl_link_down(&nl, 4, "tunl0");
+	rtnl_link_alias(&nl, 4, "tunl0", "");
+	m = mnl_nlmsg_get_payload(built(0));
+	assert_int_equal(m->ifi_index, 4);
+	assert_int_equal(m->ifi_flags, 0);
+	assert_int_equal(m->ifi_change, IFF_UP);
+	assert_true(nl_attrs(built(1), sizeof *m, tb, IFLA_MAX));
+	assert_non_null(tb[IFLA_IFALIAS]);
+	assert_int_equal(mnl_attr_get_payload_len(tb[IFLA_IFALIAS]), 0);
+}
+
 static void veth_carries_its_peer(void **state)
 {
 	struct rtnl_veth v = { .host = "cali0123456789a", .peer = "eth0", .mtu = 1450, .host_mac = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee },
@@ -371,6 +435,7 @@ static void build_one_of_each(void)
 	rtnl_neigh_put(&nl, &n);
 	rtnl_addr_put(&nl, &a);
 	rtnl_veth_put(&nl, &v);
+	build_ipip("192.0.2.1", "192.0.2.2");
 	((struct ifinfomsg *)mnl_nlmsg_get_payload(built(1)))->ifi_index = 4;
 	((struct ifinfomsg *)mnl_nlmsg_get_payload(built(4)))->ifi_index = 5;
 }
@@ -541,6 +606,8 @@ int main(void)
 		cmocka_unit_test(address_comes_back),
 		cmocka_unit_test(neighbours_come_back),
 		cmocka_unit_test(vxlan_comes_back),
+		cmocka_unit_test(ipip_comes_back),
+		cmocka_unit_test(link_goes_down_and_loses_its_alias),
 		cmocka_unit_test(veth_carries_its_peer),
 		cmocka_unit_test(group_of_every_link_is_never_deleted),
 		cmocka_unit_test(batch_grows_and_keeps_its_messages),
