@@ -64,8 +64,11 @@ static void on_timeout(struct timer *t)
 	conn_drop(container_of(t, struct conn, timeout));
 }
 
-static void conn_send(struct conn *c)
+/* False: the peer has gone.  The connection is freed unless there is more to send. */
+static bool conn_send(struct conn *c)
 {
+	bool gone = false;
+
 	while (c->sent < c->answer.len) {
 		ssize_t n = send(c->watch.fd, c->answer.s + c->sent, c->answer.len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -73,16 +76,17 @@ static void conn_send(struct conn *c)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
 			watch_change(c->server->loop, &c->watch, EPOLLOUT);
-			return;
+			return true;
 		}
-		if (n < 0)
+		if ((gone = n < 0))
 			break;
 		c->sent += n;
 	}
 	conn_free(c);
+	return !gone;
 }
 
-void conn_answer(struct conn *c, uint8_t status, const char *data, size_t len)
+bool conn_answer(struct conn *c, uint8_t status, const char *data, size_t len)
 {
 	uint8_t header[FRAME_HEADER];
 
@@ -91,7 +95,7 @@ void conn_answer(struct conn *c, uint8_t status, const char *data, size_t len)
 	str_add(&c->answer, data, len);
 	c->answering = true;
 	timer_set(c->server->loop, &c->timeout, REQUEST_MS);
-	conn_send(c);
+	return conn_send(c);
 }
 
 /* Descriptors that came with the message; more than we expect are closed at once. */

@@ -56,8 +56,8 @@ int server_open(struct server *s, struct loop *l, const char *path, void (*handl
 		struct err *e);
 void server_close(struct server *s);
 
-/* Sends the answer and frees the connection when it is out. */
-void conn_answer(struct conn *c, uint8_t status, const char *data, size_t len);
+/* Sends the answer and frees the connection when it is out.  False: the peer has gone. */
+bool conn_answer(struct conn *c, uint8_t status, const char *data, size_t len);
 
 /*
  * The other end, blocking.  connect: a descriptor (again every 20 ms for wait_ms while nobody listens), or

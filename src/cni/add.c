@@ -13,7 +13,7 @@
 #include "cni/cni_int.h"
 
 /* Of a repeated ADD nothing: the pod was there before it. */
-static void add_undo(struct cni_request *r)
+void add_undo(struct cni_request *r)
 {
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
 
@@ -91,6 +91,11 @@ void add_begin(struct cni_request *r)
 	const struct endpoint *known;
 	bool any = false;
 
+	for (struct cni_request *q = c->requests; q; q = q->next)
+		if (q != r && q->adding && q->key && strcmp(q->key, r->key) == 0) {
+			request_fail(r, CNI_TRY_LATER, "the same ADD is under way");
+			return;
+		}
 	if (!r->adding)
 		timer_set(c->loop, &r->deadline, CNI_ADD_MS);
 	r->adding = true;
@@ -137,17 +142,17 @@ void add_after_pass(struct cni_request *r)
 	}
 }
 
-void add_abandon(struct cni_request *r)
+void add_cancel(struct cni_request *r, const char *why)
 {
-	if (r->waiting_address) {	/* on_address() undoes it */
-		if (r->conn)
-			request_fail(r, CNI_TRY_LATER, "no address within %d s", CNI_ADD_MS / 1000);
-		return;
-	}
 	if (r->waiting_pass)
 		add_undo(r);
 	if (r->conn)
-		request_fail(r, CNI_TRY_LATER, "not done within %d s", CNI_ADD_MS / 1000);
-	else
+		request_fail(r, CNI_TRY_LATER, "%s", why);	/* on_address() undoes what is still to come */
+	else if (!r->waiting_address)
 		request_result(r, NULL);
+}
+
+void add_abandon(struct cni_request *r)
+{
+	add_cancel(r, "not done within 20 s");
 }

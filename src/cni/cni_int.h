@@ -46,6 +46,7 @@ struct cni {
 	struct nl nl;			/* rtnetlink of the host */
 	struct nl pod_nl;		/* of whichever pod is being attached: buffers that stay */
 	struct reaper *reaper;
+	struct timer again;		/* a pass, since recovering failed */
 	bool open;
 	struct cni_request *requests;
 };
@@ -60,6 +61,8 @@ void cni_note(struct cni *c, const char *path, const struct str *payload);
 /* A verb: begin() starts it; it ends in request_result() or request_fail(). */
 void add_begin(struct cni_request *r);
 void add_after_pass(struct cni_request *r);
+void add_undo(struct cni_request *r);
+void add_cancel(struct cni_request *r, const char *why);	/* fails it, and undoes it as soon as that can be */
 void add_abandon(struct cni_request *r);	/* the peer left, or time is up: undo */
 void del_begin(struct cni_request *r);
 void del_after_pass(struct cni_request *r);

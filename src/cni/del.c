@@ -23,11 +23,34 @@ static void on_released(void *ctx)
 	del_finish(r);
 }
 
+/* Another interface of the same sandbox has addresses under the same handle. */
+static bool handle_is_shared(const struct cni_request *r)
+{
+	const struct endpoint *ep;
+
+	table_each(&r->cni->model->endpoints, ep)
+		if (strcmp(ep->handle, r->handle) == 0)
+			return true;
+	return false;
+}
+
+/* An ADD of the same key that is still under way ends here. */
+static void cancel_adds(const struct cni_request *r)
+{
+	for (struct cni_request *q = r->cni->requests, *next; q; q = next) {
+		next = q->next;
+		if (q != r && q->adding && q->key && strcmp(q->key, r->key) == 0)
+			add_cancel(q, "deleted while it was being added");
+	}
+}
+
 void del_begin(struct cni_request *r)
 {
 	struct cni *c = r->cni;
-	const struct endpoint *ep = table_find(&c->model->endpoints, r->key);
+	const struct endpoint *ep;
 
+	cancel_adds(r);
+	ep = table_find(&c->model->endpoints, r->key);
 	timer_set(c->loop, &r->deadline, CNI_DEL_MS);
 	r->waiting_pass = r->waiting_release = true;
 	if (ep) {
@@ -37,6 +60,8 @@ void del_begin(struct cni_request *r)
 		r->dead_link = ep->ifindex;
 		table_del(&c->model->endpoints, r->key);
 		ipam_release(c->ipam, r->handle, ips, on_released, r);
+	} else if (handle_is_shared(r)) {
+		r->waiting_release = false;
 	} else {
 		ipam_release(c->ipam, r->handle, NULL, on_released, r);
 	}

@@ -134,6 +134,18 @@ static void refuse_advertisements(const char *host_if)
 	fs_sysctl(path, "0");
 }
 
+/* Has this very sandbox another interface of ours?  Both would have the one name on the host. */
+static bool is_of_this_pod(const struct cni_request *r, const char *host_if)
+{
+	const struct endpoint *ep;
+
+	table_each(&r->cni->model->endpoints, ep)
+		if (strcmp(ep->host_if, host_if) == 0 && strcmp(ep->container, r->container) == 0 &&
+		    strcmp(ep->ifname, r->ifname) != 0)
+			return true;
+	return false;
+}
+
 /*
  * The pair could not be made for something that exists: the pod's interface, the host end's name, or an index.
  * True: it is worth another try, since a link of ours that no live pod has is gone now, or the index is another.
@@ -152,6 +164,11 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 	if (strcmp(l.kind, "veth") != 0 || !str_prefix(l.alias, "manx ")) {
 		*code = CNI_CONFIG;
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
+		return false;
+	}
+	if (is_of_this_pod(r, host_if)) {
+		*code = CNI_ENVIRONMENT;
+		err_set(e, EEXIST, "CNI_IFNAME %s: this pod is attached by another interface already", r->ifname);
 		return false;
 	}
 	log_info("cni", "%s: replacing the link of an earlier sandbox", host_if);

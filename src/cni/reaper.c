@@ -74,7 +74,7 @@ struct reaper *reaper_start(struct err *e)
 	sigset_t all, old;
 
 	if (pipe2(ends, O_CLOEXEC) < 0 || (rc = nl_open(&r->nl, NETLINK_ROUTE, NULL)) < 0) {
-		err_set(e, errno, "reaper: %s", strerror(errno));
+		err_set(e, errno, "reaper: pipe or netlink socket: %s", strerror(errno));
 		free(r);
 		return NULL;
 	}

@@ -21,6 +21,8 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
+enum { RECOVER_RETRY_MS = 1000 };
+
 struct found {
 	int ifindex;
 	char name[IFNAMSIZ], network[201], container[201], ifname[16];
@@ -191,11 +193,17 @@ void cni_recover(struct cni *c)
 	if (nl_dump(&c->nl, pods_restart, on_link, &rec, &e) < 0) {
 		log_err("cni", "%s", e.text);		/* without the truth nothing is given back */
 		free(rec.pods);
+		timer_set(c->loop, &c->again, RECOVER_RETRY_MS);
 		return;
 	}
 	for (int f = 0; f < FAMILIES; f++) {
 		rtnl_route_dump_request(&c->nl, family_of(f));
-		nl_dump(&c->nl, nothing, on_route, &rec, NULL);
+		if (nl_dump(&c->nl, nothing, on_route, &rec, &e) < 0 && e.code != EAFNOSUPPORT && e.code != EOPNOTSUPP) {
+			log_err("cni", "%s", e.text);
+			free(rec.pods);
+			timer_set(c->loop, &c->again, RECOVER_RETRY_MS);
+			return;
+		}
 	}
 	ipam_each_own(c->ipam, on_held, &rec);
 	for (unsigned i = 0; i < rec.count; i++) {

@@ -19,12 +19,18 @@ static const struct verb {
 	{ "DEL", del_begin },
 };
 
+/* The pass that follows every timer tries again. */
+static void on_again(struct timer *t)
+{
+	(void)t;
+}
+
 struct cni *cni_new(struct loop *l, struct model *m, struct ipam *ipam, struct err *e)
 {
 	struct cni *c = xcalloc(1, sizeof *c);
 	int rc;
 
-	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam, .pod_nl = { .fd = -1 } };
+	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam, .pod_nl = { .fd = -1 }, .again = { .fn = on_again } };
 	if ((rc = nl_open(&c->nl, NETLINK_ROUTE, NULL)) < 0) {
 		err_set(e, -rc, "cni: netlink socket: %s", strerror(-rc));
 		free(c);
@@ -68,6 +74,7 @@ void cni_free(struct cni *c)
 {
 	while (c->requests)
 		request_free(c->requests);
+	timer_del(c->loop, &c->again);
 	reaper_stop(c->reaper);
 	nl_close(&c->pod_nl);
 	nl_close(&c->nl);
@@ -82,10 +89,13 @@ static void request_answer(struct cni_request *r, uint8_t status, const struct s
 
 		r->conn = NULL;
 		conn->on_hangup = NULL;
-		conn_answer(conn, status, str_text(answer), answer->len);
+		if (!conn_answer(conn, status, str_text(answer), answer->len) && r->adding && status == 0) {
+			log_info("cni", "ADD %s: the plugin left before its answer", r->key);
+			add_undo(r);
+		}
 	}
-	if (r->note && status == 0)
-		unlink(r->note);
+	if (r->note)
+		unlink(r->note);	/* done, or refused and logged: another start would do no better */
 	if (!r->waiting_address && !r->waiting_release)
 		request_free(r);	/* else: when what is under way ends */
 }

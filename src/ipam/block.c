@@ -19,7 +19,7 @@ static void arrays_alloc(struct block *b)
 	b->allocations = arena_alloc(mem, b->size * sizeof *b->allocations);
 	b->unallocated = arena_alloc(mem, b->size * sizeof *b->unallocated);
 	b->sequences = arena_alloc(mem, b->size * sizeof *b->sequences);
-	b->attributes = arena_alloc(mem, b->size * sizeof *b->attributes);
+	b->attributes = arena_alloc(mem, (b->size > b->attribute_count ? b->size : b->attribute_count) * sizeof *b->attributes);
 }
 
 static const char *copy(struct arena *mem, const char *text)
@@ -104,18 +104,31 @@ static void attribute_drop(struct block *b, unsigned n)
 			b->allocations[i]--;
 }
 
+static bool attribute_used(const struct block *b, unsigned n)
+{
+	for (unsigned i = 0; i < b->size; i++)
+		if (b->allocations[i] == (int)n)
+			return true;
+	return false;
+}
+
 static void ordinal_free(struct block *b, unsigned ordinal)
 {
 	int attribute = b->allocations[ordinal];
-	bool shared = false;
 
 	b->allocations[ordinal] = BLOCK_FREE;
 	b->sequences[ordinal] = 0;
 	b->unallocated[b->free_count++] = ordinal;
-	for (unsigned i = 0; i < b->size; i++)
-		shared |= b->allocations[i] == attribute;
-	if (!shared)
+	if (!attribute_used(b, attribute))
 		attribute_drop(b, attribute);
+}
+
+/* Others may leave attributes that no ordinal points at: without them there is one at most for each ordinal. */
+static void attributes_prune(struct block *b)
+{
+	for (unsigned n = b->attribute_count; n-- > 0; )
+		if (!attribute_used(b, n))
+			attribute_drop(b, n);
 }
 
 static void cooldown_sweep(struct block *b)
@@ -154,6 +167,7 @@ struct block *block_copy(const struct block *from)
 		b->attributes[i] = (struct block_attribute){ copy(mem, a->json), copy(mem, a->handle), copy(mem, a->node),
 			copy(mem, a->pod), copy(mem, a->namespace), copy(mem, a->type), copy(mem, a->released_at) };
 	}
+	attributes_prune(b);
 	cooldown_sweep(b);
 	return b;
 }
@@ -204,6 +218,8 @@ int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner 
 {
 	const struct block_attribute *a = block_attribute(b, ordinal);
 
+	if (b->attribute_count == b->size && !a)
+		return -ENOSPC;
 	if (a)
 		return a->handle && strcmp(a->handle, owner->handle) == 0 ? (int)ordinal : -EADDRINUSE;
 	for (unsigned n = 0; n < b->free_count; n++)

@@ -86,6 +86,8 @@ static void on_written(void *ctx, int rc)
 
 	if ((rc != 0 && rc != -ESTALE) || ++c->tries > IPAM_TRIES_MAX) {
 		err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
+		c->ipam->resume_after = now_ms() + IPAM_RETRY_MS;
+		timer_set(c->ipam->loop, &c->ipam->retry, IPAM_RETRY_MS);
 		claim_end(c, rc == -EAGAIN ? 102 : 11, &e);
 		return;
 	}
@@ -296,7 +298,7 @@ bool claim_resume(struct ipam *ipam, int family)
 	const struct affinity *a;
 	const struct block *b;
 
-	if (c->step != CLAIM_NONE)
+	if (c->step != CLAIM_NONE || now_ms() < ipam->resume_after)
 		return true;
 	table_each(&ipam->model->affinities, a) {
 		if (a->deleted || a->state == AFFINITY_CONFIRMED || strcmp(a->node, ipam->node) != 0 ||

@@ -413,9 +413,11 @@ static void asks_step(struct ipam *ipam, int family)
 			ask_taken(ipam, a);
 			continue;
 		}
-		if (ordinal < 0)
-			return;
 		ask_pop(ipam, family);
+		if (ordinal < 0) {
+			ask_fail(ipam, a, 11, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
+			continue;
+		}
 		a->next = NULL;
 		*f->asks_tail = a;
 		f->asks_tail = &a->next;

@@ -69,6 +69,7 @@ struct ipam {
 	struct handle_sync *syncs;
 	struct default_pool defaults[FAMILIES];
 	struct tunnel_address tunnels[TUNNELS];
+	uint64_t resume_after;		/* monotonic ms: not before, since a claim has failed */
 	bool resumed[FAMILIES], handles_checked;
 	struct assertion *assertions;	/* addresses of live pods being assigned again */
 	bool asserted;			/* all pods were looked at once */
