@@ -81,7 +81,8 @@ static bool may_be_ready(const struct agent *a)
 	return m->complete && m->endpoints_known && model_self(m) && up &&
 	       (up->address[FAMILY_V4].addr.family || up->address[FAMILY_V6].addr.family) &&
 	       (ipam_serves(a->pass.ipam, FAMILY_V4, false) || ipam_serves(a->pass.ipam, FAMILY_V6, false)) &&
-	       ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route);
+	       ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route) &&
+	       nft_settled(a->pass.nft);
 }
 
 static void become_ready(struct agent *a)
@@ -166,6 +167,7 @@ static int start(struct agent *a, struct err *e)
 	a->pass.ipam = ipam_new(&a->loop, &a->model, &a->store);
 	if (!(a->pass.node = node_new(&a->loop, &a->model, &a->store, e)) ||
 	    !(a->pass.route = route_new(&a->loop, &a->model, e)) ||
+	    !(a->pass.nft = nft_new(&a->loop, &a->model, e)) ||
 	    !(a->pass.cni = cni_new(&a->loop, &a->model, a->pass.ipam, e)))
 		return -e->code;
 	snprintf(socket, sizeof socket, "%s/manx.sock", a->config->run_dir);
@@ -179,6 +181,8 @@ static void stop(struct agent *a)
 	server_close(&a->server);
 	if (a->pass.cni)
 		cni_free(a->pass.cni);
+	if (a->pass.nft)
+		nft_free(a->pass.nft);
 	if (a->pass.route)
 		route_free(a->pass.route);
 	if (a->pass.node)

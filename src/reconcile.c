@@ -6,10 +6,11 @@ static void run_probe(struct pass *p) { route_probe(p->route); }
 static void run_ipam(struct pass *p)  { ipam_run(p->ipam); }
 static void run_node(struct pass *p)  { node_run(p->node); }
 static void run_route(struct pass *p) { route_run(p->route); }
+static void run_nft(struct pass *p)   { nft_run(p->nft); }
 static void run_cni(struct pass *p)   { cni_after_pass(p->cni); }
 
 /* Who decides comes before who writes to the kernel; who answers comes last. */
-static void (*const steps[])(struct pass *p) = { run_probe, run_ipam, run_node, run_route, run_cni };
+static void (*const steps[])(struct pass *p) = { run_probe, run_ipam, run_node, run_route, run_nft, run_cni };
 
 void reconcile(struct pass *p)
 {

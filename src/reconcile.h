@@ -7,6 +7,7 @@
 #include "cni/cni.h"
 #include "ipam/ipam.h"
 #include "model/model.h"
+#include "nft/nft.h"
 #include "node/node.h"
 #include "route/route.h"
 
@@ -15,6 +16,7 @@ struct pass {
 	struct ipam *ipam;
 	struct node_agent *node;
 	struct route *route;
+	struct nft *nft;
 	struct cni *cni;
 };
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <linux/netfilter.h>
 #include "base/digest.h"
 #include "base/util.h"
 
@@ -16,6 +17,20 @@ uint8_t fields_len(const uint8_t *fields)
 	for (unsigned i = 0; i < KEY_FIELDS && fields[i]; i++)
 		len += (field_info[fields[i]].len + 3u) & ~3u;
 	return (uint8_t)len;
+}
+
+uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags)
+{
+	uint32_t all[] = { type, len, flags };
+
+	return fnv64a(all, sizeof all);
+}
+
+uint64_t chain_shape(const char *type, uint32_t hook, int priority, uint32_t policy)
+{
+	uint32_t all[] = { hook, (uint32_t)priority, policy };
+
+	return fnv64a(type, strlen(type)) ^ fnv64a(all, sizeof all);
 }
 
 uint32_t fields_type(const uint8_t *fields)
@@ -57,8 +72,8 @@ struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields)
 	}
 	if (fields && !s->fields[0]) {
 		memcpy(s->fields, fields, KEY_FIELDS);
-		s->odd |= s->key_len && s->key_len != fields_len(fields);
 		s->key_len = fields_len(fields);
+		rs->unread |= s->unread;
 	}
 	return s;
 }
@@ -91,9 +106,18 @@ void set_have(struct ruleset *rs, struct set *s, bool have)
 		rs->have_sets--;
 	if (have)
 		return;
-	s->odd = false;
-	hash_each(&s->elements, n)
-		element_have(rs, container_of(n, struct element, node), false);
+	s->unread = false;
+	hash_each(&s->elements, n) {
+		struct element *e = container_of(n, struct element, node);
+
+		element_have(rs, e, false);
+		element_release(e);
+	}
+}
+
+bool set_is_odd(const struct set *s)
+{
+	return s->wanted && s->have && s->have_shape != set_shape(fields_type(s->fields), s->key_len, 0);
 }
 
 void set_release(struct ruleset *rs, struct set *s)
@@ -174,98 +198,6 @@ void element_release(struct element *e)
 	free(e);
 }
 
-/* ---- chains ---- */
-
-struct chain *chain_find(const struct ruleset *rs, const char *name)
-{
-	for (struct hash_node *n = hash_find(&rs->chains, name_hash(name)); n; n = hash_more(n)) {
-		struct chain *c = container_of(n, struct chain, node);
-
-		if (strcmp(c->name, name) == 0)
-			return c;
-	}
-	return NULL;
-}
-
-struct chain *chain_get(struct ruleset *rs, const char *name)
-{
-	struct chain *c = chain_find(rs, name);
-	size_t len = strlen(name);
-
-	if (c)
-		return c;
-	c = xcalloc(1, sizeof *c + len + 1);
-	memcpy(c->name, name, len + 1);
-	hash_insert(&rs->chains, &c->node, name_hash(name));
-	return c;
-}
-
-void chain_mark(struct ruleset *rs, struct chain *c)
-{
-	if (c->marked)
-		return;
-	c->marked = true;
-	c->marked_next = rs->marked_chains;
-	rs->marked_chains = c;
-}
-
-bool chain_fits(const struct chain *c)
-{
-	if (!c->wanted || !c->have)
-		return c->wanted == c->have;
-	return !c->odd && c->have_rules == c->rules.count && c->have_digest == c->rules.digest;
-}
-
-void chain_want(struct ruleset *rs, struct chain *c, const struct hook *hook, struct rule_list *rules)
-{
-	struct rule_list old = c->rules;
-
-	if (hook && !rules->count) {
-		rules_free(rules);
-		chain_unwant(rs, c);
-		return;
-	}
-	if (c->wanted && old.count == rules->count && old.digest == rules->digest) {
-		rules_free(rules);
-		return;
-	}
-	c->wanted = true;
-	c->hook = hook;
-	c->rules = *rules;
-	*rules = (struct rule_list){ 0 };
-	rules_free(&old);
-	chain_mark(rs, c);
-}
-
-void chain_unwant(struct ruleset *rs, struct chain *c)
-{
-	if (!c->wanted)
-		return;
-	c->wanted = false;
-	rules_free(&c->rules);
-	chain_mark(rs, c);
-}
-
-void chain_have(struct ruleset *rs, struct chain *c, bool have, uint64_t digest, unsigned rules)
-{
-	rs->have_rules += rules - c->have_rules;
-	c->have = have;
-	c->have_digest = digest;
-	c->have_rules = rules;
-	if (!have)
-		c->odd = false;
-	if (!chain_fits(c))
-		chain_mark(rs, c);
-}
-
-void chain_release(struct ruleset *rs, struct chain *c)
-{
-	if (c->wanted || c->have || c->marked)
-		return;
-	hash_remove(&rs->chains, &c->node);
-	free(c);
-}
-
 /* ---- rules ---- */
 
 uint64_t rules_digest(uint64_t digest, uint64_t rule)
@@ -288,19 +220,24 @@ static uint64_t match_digest(uint64_t digest, const struct match *m)
 	return m->set ? rules_digest(digest, fnv64a(m->set->name, strlen(m->set->name))) : digest;
 }
 
-/* The digest of the last rule, and with it that of the list, as it is after each change. */
-static void digest_update(struct rule_list *l)
+static uint64_t rule_digest(const struct rule *r)
 {
-	const struct rule *r;
+	uint64_t digest = r->verdict + 1;
 
-	l->last->digest = l->last->verdict + 1;
-	if (l->last->to)
-		l->last->digest = rules_digest(l->last->digest, fnv64a(l->last->to->name, strlen(l->last->to->name)));
-	for (const struct match *m = l->last->matches; m; m = m->next)
-		l->last->digest = match_digest(l->last->digest, m);
+	if (r->to)
+		digest = rules_digest(digest, fnv64a(r->to->name, strlen(r->to->name)));
+	for (const struct match *m = r->matches; m; m = m->next)
+		digest = match_digest(digest, m);
+	return digest;
+}
+
+static void rules_seal(struct rule_list *l)
+{
 	l->digest = 0;
-	for (r = l->first; r; r = r->next)
+	for (struct rule *r = l->first; r; r = r->next) {
+		r->digest = rule_digest(r);
 		l->digest = rules_digest(l->digest, r->digest);
+	}
 }
 
 struct rule *rule_add(struct rule_list *l, enum verdict v, const struct chain *to)
@@ -316,7 +253,6 @@ struct rule *rule_add(struct rule_list *l, enum verdict v, const struct chain *t
 		l->first = r;
 	l->last = r;
 	l->count++;
-	digest_update(l);
 	return r;
 }
 
@@ -327,7 +263,6 @@ static void match_add(struct rule_list *l, const struct match *m)
 	*copy = *m;
 	*l->last->tail = copy;
 	l->last->tail = &copy->next;
-	digest_update(l);
 }
 
 void match_set(struct rule_list *l, const struct set *s, bool negate)
@@ -375,6 +310,107 @@ void rules_free(struct rule_list *l)
 {
 	arena_free(&l->mem);
 	*l = (struct rule_list){ 0 };
+}
+
+/* ---- chains ---- */
+
+struct chain *chain_find(const struct ruleset *rs, const char *name)
+{
+	for (struct hash_node *n = hash_find(&rs->chains, name_hash(name)); n; n = hash_more(n)) {
+		struct chain *c = container_of(n, struct chain, node);
+
+		if (strcmp(c->name, name) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+struct chain *chain_get(struct ruleset *rs, const char *name)
+{
+	struct chain *c = chain_find(rs, name);
+	size_t len = strlen(name);
+
+	if (c)
+		return c;
+	c = xcalloc(1, sizeof *c + len + 1);
+	memcpy(c->name, name, len + 1);
+	hash_insert(&rs->chains, &c->node, name_hash(name));
+	return c;
+}
+
+void chain_mark(struct ruleset *rs, struct chain *c)
+{
+	if (c->marked)
+		return;
+	c->marked = true;
+	c->marked_next = rs->marked_chains;
+	rs->marked_chains = c;
+}
+
+uint64_t chain_shape_wanted(const struct chain *c)
+{
+	return c->hook ? chain_shape(c->hook->type, c->hook->hook, c->hook->priority, NF_ACCEPT) : 0;
+}
+
+bool chain_is_odd(const struct chain *c)
+{
+	return c->wanted && c->have && c->have_shape != chain_shape_wanted(c);
+}
+
+bool chain_fits(const struct chain *c)
+{
+	if (!c->wanted || !c->have)
+		return c->wanted == c->have;
+	return !chain_is_odd(c) && c->have_rules == c->rules.count && c->have_digest == c->rules.digest;
+}
+
+void chain_want(struct ruleset *rs, struct chain *c, const struct hook *hook, struct rule_list *rules)
+{
+	struct rule_list old = c->rules;
+
+	rules_seal(rules);
+	if (hook && !rules->count) {
+		rules_free(rules);
+		chain_unwant(rs, c);
+		return;
+	}
+	if (c->wanted && old.count == rules->count && old.digest == rules->digest) {
+		rules_free(rules);
+		return;
+	}
+	c->wanted = true;
+	c->hook = hook;
+	c->rules = *rules;
+	*rules = (struct rule_list){ 0 };
+	rules_free(&old);
+	chain_mark(rs, c);
+}
+
+void chain_unwant(struct ruleset *rs, struct chain *c)
+{
+	if (!c->wanted)
+		return;
+	c->wanted = false;
+	rules_free(&c->rules);
+	chain_mark(rs, c);
+}
+
+void chain_have(struct ruleset *rs, struct chain *c, bool have, uint64_t digest, unsigned rules)
+{
+	rs->have_rules += rules - c->have_rules;
+	c->have = have;
+	c->have_digest = digest;
+	c->have_rules = rules;
+	if (!chain_fits(c))
+		chain_mark(rs, c);
+}
+
+void chain_release(struct ruleset *rs, struct chain *c)
+{
+	if (c->wanted || c->have || c->marked)
+		return;
+	hash_remove(&rs->chains, &c->node);
+	free(c);
 }
 
 /* ---- all ---- */

@@ -51,7 +51,8 @@ struct set {
 	uint8_t fields[KEY_FIELDS];	/* FIELD_NONE fills up */
 	uint8_t key_len;
 	bool wanted, have, marked;
-	bool odd;			/* the kernel's is not as ours would be */
+	bool unread;			/* the kernel's elements were not looked at, since nobody knew their fields */
+	uint64_t have_shape;		/* of the kernel's; see set_shape() */
 	uint32_t seen;
 	char name[];
 };
@@ -102,9 +103,9 @@ struct chain {
 	struct chain *marked_next;
 	const struct hook *hook;	/* NULL: not a base chain */
 	struct rule_list rules;
-	bool wanted, have, marked, odd;
-	uint64_t have_digest;
-	unsigned have_rules;
+	bool wanted, have, marked;
+	uint64_t have_shape, have_digest, read_digest;	/* see chain_shape(); of the rules; while they are read */
+	unsigned have_rules, read_rules;
 	uint32_t seen;
 	char name[];
 };
@@ -114,6 +115,7 @@ struct ruleset {
 	struct set *marked_sets;
 	struct chain *marked_chains;
 	unsigned have_sets, have_rules, have_elements;
+	bool unread;			/* some wanted set is */
 };
 
 void ruleset_free(struct ruleset *rs);
@@ -122,12 +124,21 @@ void ruleset_text(const struct ruleset *rs, bool have, struct str *out);
 void rule_text(const struct rule *r, struct str *out);
 void element_text(const struct element *e, struct str *out);
 
+/*
+ * What cannot be altered of a set or a base chain, as one number: a set's key; a base chain's type, hook,
+ * priority and policy.  0: not a base chain.
+ */
+uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags);
+uint64_t chain_shape(const char *type, uint32_t hook, int priority, uint32_t policy);
+uint64_t chain_shape_wanted(const struct chain *c);
+
 /* Made when missing; fields may be NULL (the kernel has it, and nobody knows what it is). */
 struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields);
 struct set *set_find(const struct ruleset *rs, const char *name);
 void set_want(struct ruleset *rs, struct set *s, bool wanted);
 void set_mark(struct ruleset *rs, struct set *s);
 void set_have(struct ruleset *rs, struct set *s, bool have);
+bool set_is_odd(const struct set *s);	/* wanted, and there with another shape */
 void set_release(struct ruleset *rs, struct set *s);	/* frees it when it is neither wanted nor there */
 
 struct element *element_find(const struct set *s, const void *key);
@@ -147,9 +158,10 @@ struct chain *chain_find(const struct ruleset *rs, const char *name);
 void chain_want(struct ruleset *rs, struct chain *c, const struct hook *hook, struct rule_list *rules);
 void chain_unwant(struct ruleset *rs, struct chain *c);
 void chain_mark(struct ruleset *rs, struct chain *c);
-/* The kernel has it, with rules of this digest. */
+/* The kernel has it, with rules of this digest; or (have false) no more. */
 void chain_have(struct ruleset *rs, struct chain *c, bool have, uint64_t digest, unsigned rules);
 bool chain_fits(const struct chain *c);			/* the kernel has what is wanted */
+bool chain_is_odd(const struct chain *c);
 void chain_release(struct ruleset *rs, struct chain *c);
 
 /* ---- rules; in a list that chain_want() takes ---- */

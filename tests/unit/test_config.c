@@ -462,6 +462,75 @@ static void example_file_is_the_table(void **state)
 	assert_memory_equal(&from_file.health_listen, &defaults.health_listen, sizeof defaults.health_listen);
 }
 
+/* What manx.conf(5) says about a key: moves *at from its item to the next. */
+static struct str manual_item(const char **at, const char *name)
+{
+	static const char begin[] = "\n.It Ic ";
+	struct str item = { 0 };
+	const char *end;
+
+	*at = strstr(*at, begin);
+	if (!*at || !str_prefix(*at + strlen(begin), name) || !str_prefix(*at + strlen(begin) + strlen(name), " No = "))
+		fail_msg("manx.conf.5: want an item \"%s\" at \"%.40s\"", name, *at ? *at + 1 : "its end");
+	end = strstr(++*at, begin);
+	if (!end)
+		end = strstr(*at, "\n.El\n");
+	assert_non_null(end);
+	str_add(&item, *at, (size_t)(end + 1 - *at));
+	*at = end;
+	return item;
+}
+
+/* Every key in the table's order, with its default. */
+static void manual_is_the_table(void **state)
+{
+	autostr struct str file = { 0 };
+	const char *at, *name, *def;
+
+	(void)state;
+	if (fs_read(AT_FDCWD, "config/man/manx.conf.5", 65536, &file) < 0)
+		fail_msg("config/man/manx.conf.5: not found from here");
+	at = file.s;
+	for (unsigned n = 0; config_key(n, &name, &def); n++) {
+		autostr struct str item = manual_item(&at, name);
+		char want[128];
+
+		snprintf(want, sizeof want, def && *def ? "\n.br\nDefault:\n.Ql %s .\n" : "\n.br\nDefault: ", def);
+		if (!strstr(item.s, want))
+			fail_msg("manx.conf.5: %s: want its default: %s", name, def ? def : "none");
+	}
+	assert_null(strstr(at, "\n.It Ic "));
+}
+
+/* The manual says "Not in this version." of exactly the keys that the agent refuses so. */
+static void manual_says_what_is_not_built(void **state)
+{
+	static const char *const asking[] = { "ipam=podcidr", "bgp=mesh", "bgp_peer=192.0.2.1 as 64500",
+					      "metrics_listen=127.0.0.1:9100", "health_listen=127.0.0.1:9100" };
+	autostr struct str file = { 0 };
+	const char *at, *name, *def;
+
+	(void)state;
+	assert_int_equal(fs_read(AT_FDCWD, "config/man/manx.conf.5", 65536, &file), 0);
+	at = file.s;
+	for (unsigned n = 0; config_key(n, &name, &def); n++) {
+		autostr struct str item = manual_item(&at, name);
+		bool absent = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(asking); i++) {
+			struct config c = config_of("");
+			struct config_sets sets = { 0 };
+
+			if (!str_prefix(asking[i], name) || asking[i][strlen(name)] != '=')
+				continue;
+			assert_int_equal(config_set(&c, &sets, asking[i], NULL), 0);
+			absent = config_built(&c, NULL) < 0;
+		}
+		if (absent != !!strstr(item.s, "Not in this version."))
+			fail_msg("manx.conf.5: %s is %sbuilt", name, absent ? "not " : "");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +549,8 @@ int main(void)
 		cmocka_unit_test(pools_must_hold_a_block),
 		cmocka_unit_test(node_name_comes_from_the_environment_or_the_host),
 		cmocka_unit_test(example_file_is_the_table),
+		cmocka_unit_test(manual_is_the_table),
+		cmocka_unit_test(manual_says_what_is_not_built),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);

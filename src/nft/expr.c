@@ -1,0 +1,190 @@
+/*
+ * A rule in the kernel's words.  Each match loads its fields into registers, side
+ * by side, and compares them with a value or looks them up in a set; the rule ends with
+ * its verdict.  What a field makes no sense without (the address family, the
+ * protocol) is compared first, once a rule, as nft(8) does, which therefore does not print it.
+ */
+#include "nft/message.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
+
+enum { REGISTER_BYTES = 4 };
+
+static void put_be32(struct nlmsghdr *h, uint16_t type, uint32_t v)
+{
+	mnl_attr_put_u32(h, type, htonl(v));
+}
+
+struct expression { struct nlattr *outer, *data; };
+
+static struct expression begin(struct nlmsghdr *h, const char *name)
+{
+	struct expression e = { .outer = mnl_attr_nest_start(h, NFTA_LIST_ELEM) };
+
+	mnl_attr_put_strz(h, NFTA_EXPR_NAME, name);
+	e.data = mnl_attr_nest_start(h, NFTA_EXPR_DATA);
+	return e;
+}
+
+static void end(struct nlmsghdr *h, struct expression e)
+{
+	mnl_attr_nest_end(h, e.data);
+	mnl_attr_nest_end(h, e.outer);
+}
+
+static void put_bytes(struct nlmsghdr *h, uint16_t type, const void *bytes, size_t len)
+{
+	struct nlattr *nest = mnl_attr_nest_start(h, type);
+
+	mnl_attr_put(h, NFTA_DATA_VALUE, len, bytes);
+	mnl_attr_nest_end(h, nest);
+}
+
+/* ---- expressions ---- */
+
+static void put_load(struct nlmsghdr *h, const struct field_info *f, uint32_t reg, unsigned len)
+{
+	struct expression e = begin(h, f->payload ? "payload" : "meta");
+
+	if (f->payload) {
+		put_be32(h, NFTA_PAYLOAD_DREG, reg);
+		put_be32(h, NFTA_PAYLOAD_BASE, f->base);
+		put_be32(h, NFTA_PAYLOAD_OFFSET, f->at);
+		put_be32(h, NFTA_PAYLOAD_LEN, len);
+	} else {
+		put_be32(h, NFTA_META_DREG, reg);
+		put_be32(h, NFTA_META_KEY, f->at);
+	}
+	end(h, e);
+}
+
+static void put_mask(struct nlmsghdr *h, unsigned len, unsigned bits)
+{
+	static const uint8_t zero[VALUE_MAX];
+	uint8_t mask[VALUE_MAX] = { 0 };
+	struct expression e = begin(h, "bitwise");
+
+	for (unsigned i = 0; i < bits; i++)
+		mask[i / 8] |= (uint8_t)(0x80 >> i % 8);
+	put_be32(h, NFTA_BITWISE_SREG, NFT_REG32_00);
+	put_be32(h, NFTA_BITWISE_DREG, NFT_REG32_00);
+	put_be32(h, NFTA_BITWISE_LEN, len);
+	put_bytes(h, NFTA_BITWISE_MASK, mask, len);
+	put_bytes(h, NFTA_BITWISE_XOR, zero, len);
+	end(h, e);
+}
+
+static void put_compare(struct nlmsghdr *h, bool negate, const void *value, unsigned len)
+{
+	struct expression e = begin(h, "cmp");
+
+	put_be32(h, NFTA_CMP_SREG, NFT_REG32_00);
+	put_be32(h, NFTA_CMP_OP, negate ? NFT_CMP_NEQ : NFT_CMP_EQ);
+	put_bytes(h, NFTA_CMP_DATA, value, len);
+	end(h, e);
+}
+
+static void put_lookup(struct nlmsghdr *h, const struct set *s, bool negate)
+{
+	struct expression e = begin(h, "lookup");
+
+	mnl_attr_put_strz(h, NFTA_LOOKUP_SET, s->name);
+	put_be32(h, NFTA_LOOKUP_SREG, NFT_REG32_00);
+	if (negate)
+		put_be32(h, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+	end(h, e);
+}
+
+static void put_masquerade(struct nlmsghdr *h)
+{
+	struct expression e = begin(h, "masq");
+
+	put_be32(h, NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+	end(h, e);
+}
+
+static void put_verdict(struct nlmsghdr *h, const struct rule *r)
+{
+	static const int32_t codes[] = {
+		[VERDICT_ACCEPT] = NF_ACCEPT, [VERDICT_DROP] = NF_DROP, [VERDICT_RETURN] = NFT_RETURN,
+		[VERDICT_GOTO] = NFT_GOTO, [VERDICT_JUMP] = NFT_JUMP,
+	};
+	struct expression e = begin(h, "immediate");
+	struct nlattr *data, *verdict;
+
+	put_be32(h, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	data = mnl_attr_nest_start(h, NFTA_IMMEDIATE_DATA);
+	verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
+	put_be32(h, NFTA_VERDICT_CODE, (uint32_t)codes[r->verdict]);
+	if (r->to)
+		mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, r->to->name);
+	mnl_attr_nest_end(h, verdict);
+	mnl_attr_nest_end(h, data);
+	end(h, e);
+}
+
+/* ---- matches ---- */
+
+/* Compares what the field needs, unless that was done in this rule. */
+static void put_needed(struct nlmsghdr *h, enum field f, uint32_t *done)
+{
+	const struct field_info *i = &field_info[f];
+
+	if (!i->needs || *done & 1u << i->needs)
+		return;
+	*done |= 1u << i->needs;
+	put_load(h, &field_info[i->needs], NFT_REG32_00, 1);
+	put_compare(h, false, &i->needed, 1);
+}
+
+/* Whole bytes of a payload are loaded alone; a name may end anywhere; the rest is masked.  No bits: all fit. */
+static void put_value(struct nlmsghdr *h, const struct match *m)
+{
+	const struct field_info *f = &field_info[m->fields[0]];
+	unsigned len = f->len;
+
+	if (m->bits % 8 == 0 && (f->payload || f->form == FORM_NAME))
+		len = m->bits / 8u;
+	if (!len)
+		return;
+	put_load(h, f, NFT_REG32_00, len);
+	if (m->bits < len * 8u)
+		put_mask(h, len, m->bits);
+	put_compare(h, m->negate, m->value, len);
+}
+
+static void put_match(struct nlmsghdr *h, const struct match *m, uint32_t *done)
+{
+	uint32_t reg = NFT_REG32_00;
+
+	for (unsigned i = 0; i < KEY_FIELDS && m->fields[i]; i++)
+		put_needed(h, m->fields[i], done);
+	if (!m->set) {
+		put_value(h, m);
+		return;
+	}
+	for (unsigned i = 0; i < KEY_FIELDS && m->fields[i]; i++) {
+		const struct field_info *f = &field_info[m->fields[i]];
+
+		put_load(h, f, reg, f->len);
+		reg += (f->len + REGISTER_BYTES - 1u) / REGISTER_BYTES;
+	}
+	put_lookup(h, m->set, m->negate);
+}
+
+void expressions_put(struct nlmsghdr *h, const struct rule *r)
+{
+	struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
+	uint32_t done = 0;
+
+	for (const struct match *m = r->matches; m; m = m->next)
+		put_match(h, m, &done);
+	if (r->verdict == VERDICT_MASQUERADE)
+		put_masquerade(h);
+	else
+		put_verdict(h, r);
+	mnl_attr_nest_end(h, list);
+}

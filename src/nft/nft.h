@@ -1,0 +1,34 @@
+#ifndef NFT_NFT_H
+#define NFT_NFT_H
+/*
+ * The reconciler of the one nf_tables table, inet manx.  want.c and base.c turn
+ * dirty rows into wanted sets and chains, have.c reads the kernel's (at the
+ * start, and when somebody else changed the ruleset), apply.c sends the difference
+ * as one batch.  Nobody else's table is ever touched.
+ */
+#include "base/loop.h"
+#include "model/model.h"
+
+struct nft;
+
+/* Opens its netlink sockets.  NULL with *e.  A kernel without nf_tables is no error: it is a problem in the model. */
+struct nft *nft_new(struct loop *l, struct model *m, struct err *e);
+void nft_free(struct nft *n);	/* leaves the kernel as it is */
+
+/*
+ * The pass.  Cheap when nothing is dirty.  Of an endpoint whose elements are not in the kernel the row says so
+ * (rc, why).  Nothing is deleted before model->complete and ->endpoints_known; until then only
+ * elements are added, to a table that is there.
+ */
+void nft_run(struct nft *n);
+
+/* True when everything wanted is in the kernel, or the kernel has no nf_tables. */
+bool nft_settled(const struct nft *n);
+
+struct nft_counts { unsigned rules, sets, elements; };
+struct nft_counts nft_counts(const struct nft *n);	/* what the kernel has of ours */
+
+/* Deletes the table.  The next pass makes it again: for an agent that ends, or one that never ran. */
+int nft_cleanup(struct nft *n, struct err *e);
+
+#endif

@@ -1,0 +1,119 @@
+#ifndef NFT_NFT_INT_H
+#define NFT_NFT_INT_H
+/*
+ * Inside the nf_tables reconciler.
+ *
+ * An *asker* is a row that asks for elements (an endpoint, a node, a block).
+ * An element is wanted while some asker asks for it, so what is wanted is a function of the
+ * rows alone.  Chains are few and small: what they depend on rebuilds them whole, and
+ * chain_want() sees whether they differ.
+ */
+#include "nft/message.h"
+#include "nft/nft.h"
+#include "nft/ruleset.h"
+
+enum asker_kind { ASKER_BASE, ASKER_ENDPOINT, ASKER_NODE, ASKER_BLOCK };
+
+struct asker {
+	struct hash_node node;
+	uint8_t kind;
+	bool touched;
+	bool reported;			/* the endpoint row's rc is ours */
+	struct element **elements;
+	unsigned count;
+	char key[];
+};
+
+/* The sets of base.c; those of one family and of the other stand side by side. */
+enum fixed_set {
+	SET_PODS, SET_PODS_6,		/* link and address of each local pod */
+	SET_NODES, SET_NODES_6,		/* other nodes */
+	SET_BORROWED, SET_BORROWED_6,	/* addresses of local pods that no own block holds */
+	SET_LENT, SET_LENT_6,		/* addresses of own blocks that another node's pod has */
+	SET_NEIGHBOUR_TYPES,		/* of ICMPv6, what a link-local address may send */
+	FIXED_SETS
+};
+
+struct nft {
+	struct loop *loop;
+	struct model *model;
+	struct nl command, events;
+	struct watch watch;
+	struct timer retry;
+
+	/* want */
+	struct ruleset rules;
+	struct hash askers;
+	struct asker **touched;
+	unsigned touched_count, touched_cap;
+	struct element **asked;		/* by the asker at hand */
+	unsigned asked_count, asked_cap;
+	struct set *set[FIXED_SETS];
+	struct prefix *own;		/* own blocks, sorted */
+	unsigned own_count;
+	bool tunnel[TUNNELS], tunnelled;	/* which some pool asks for; any */
+	bool started;			/* every row was looked at once */
+	bool wanted;			/* something was asked for since the last try */
+
+	/* the kernel */
+	bool usable, owning;		/* has nf_tables; tables can be owned, and are to be */
+	enum answer nat;		/* has masquerading; asked when it is first wanted */
+	bool table;			/* is there ... */
+	bool owned;			/* ... and ours alone */
+	bool replace;			/* ... but is to be made again */
+	bool replace_next;		/* since nothing else helped */
+	uint32_t generation;		/* of the ruleset as it was read; not used when owned */
+
+	/* apply */
+	bool full;			/* everything may be changed, see nft_run() */
+	bool lost;			/* what the kernel has is not known: read it */
+	bool suspect;			/* somebody changed the ruleset, perhaps our table */
+	bool waiting;			/* for the timer, after a failure */
+	bool repairing;			/* what differs was not our doing */
+	uint64_t looked_ms, told_ms;
+	unsigned failures, backoff_ms;
+	int rc;				/* of the last failure, with its text; 0: all is well */
+	char why[256];
+	uint32_t reading;		/* number of the reading at hand */
+};
+
+/* ---- asker.c: who asks for elements ---- */
+
+struct asker *asker_begin(struct nft *n, enum asker_kind kind, const char *key);
+void asker_ask(struct nft *n, struct set *s, const void *key);
+void asker_end(struct nft *n, struct asker *o);	/* what it asked for before and not now goes */
+void askers_report(struct nft *n);		/* tells the endpoints' rows what became of theirs */
+void askers_free(struct nft *n);
+
+/* ---- base.c: the sets and chains of every node ---- */
+
+void base_sets(struct nft *n);			/* once */
+void base_chains(struct nft *n);
+
+/* ---- want.c ---- */
+
+void nft_want(struct nft *n);		/* takes in the dirty rows (all rows the first time) */
+
+/* ---- table.c: the sockets, what the kernel can, the table as such ---- */
+
+int kernel_open(struct nft *n, struct err *e);
+void kernel_close(struct nft *n);
+bool kernel_has_nat(struct nft *n);
+uint32_t table_flags(const struct nft *n);	/* with which the table is made */
+
+/* ---- have.c ---- */
+
+int have_read(struct nft *n, struct err *e);	/* 0, or -errno: not known */
+void have_nothing(struct nft *n);		/* the table is gone */
+/* One message of a dump. */
+void have_chain(struct nft *n, const struct nlmsghdr *h);
+void have_rule(struct nft *n, const struct nlmsghdr *h);
+void have_set(struct nft *n, const struct nlmsghdr *h);
+void have_elements(struct nft *n, const struct nlmsghdr *h);
+
+/* ---- apply.c ---- */
+
+bool nft_differs(const struct nft *n);
+int nft_apply(struct nft *n, struct err *e);
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * The sockets, and what this kernel can, found by doing: a batch that ends in a
+ * message that must fail changes nothing, but says of each message before it whether the
+ * kernel would have taken it.
+ *
+ * A table that a socket owns cannot be changed by anybody else, and with "persist"
+ * it stays when the owner goes (Linux 6.9).  Then nothing has to be watched.  Otherwise
+ * an event socket says that some program changed some table, and no more.
+ */
+#include "nft/nft_int.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <linux/filter.h>
+#include <linux/netfilter.h>
+#include "base/log.h"
+#include "base/util.h"
+
+#define PROBE_TABLE "manx-probe"
+
+/* ---- probing ---- */
+
+struct probe { unsigned last; int rc; };
+
+static void on_probed(void *ctx, unsigned position, int rc, const char *text)
+{
+	struct probe *p = ctx;
+	(void)text;
+
+	if (position < p->last && rc && !p->rc)
+		p->rc = rc;
+}
+
+/* The batch so far, with what makes it fail, sent: 0 when the kernel would have taken all of it. */
+static int probe(struct nl *nl)
+{
+	struct probe p = { .last = nl->count };
+	struct nl_answer answer = { .done = on_probed, .ctx = &p };
+	int rc;
+
+	message_table(nl, NFT_MSG_DELTABLE, PROBE_TABLE "-none", 0);
+	batch_end(nl);
+	rc = nl_commit(nl, &answer, NULL);
+	return p.rc ? p.rc : rc == -ENOENT ? 0 : rc ? rc : -EOPNOTSUPP;
+}
+
+static int probe_table(struct nl *nl, uint32_t flags)
+{
+	batch_begin(nl, 0);
+	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, flags);
+	return probe(nl);
+}
+
+static int probe_nat(struct nl *nl)
+{
+	static const struct hook hook = { "nat", "postrouting", NF_INET_POST_ROUTING, 110 };
+	struct ruleset rs = { 0 };
+	struct chain *c = chain_get(&rs, "probe");
+	struct rule_list rules = { 0 };
+
+	rule_add(&rules, VERDICT_MASQUERADE, NULL);
+	chain_want(&rs, c, &hook, &rules);
+	batch_begin(nl, 0);
+	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
+	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
+	message_rule(nl, PROBE_TABLE, c, c->rules.first);
+	ruleset_free(&rs);
+	return probe(nl);
+}
+
+bool kernel_has_nat(struct nft *n)
+{
+	int rc;
+
+	if (n->nat != ANSWER_UNKNOWN || n->command.fd < 0)
+		return n->nat == ANSWER_YES;
+	rc = probe_nat(&n->command);
+	n->nat = rc ? ANSWER_NO : ANSWER_YES;
+	if (rc) {
+		log_warn("nft", "no masquerading: %s", strerror(-rc));
+		model_problem(n->model, "nft", "nat",
+			      "a kernel with CONFIG_NF_NAT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or pools without natOutgoing",
+			      "this kernel cannot masquerade by nf_tables (%s): pods' packets leave with pods' addresses",
+			      strerror(-rc));
+	}
+	return !rc;
+}
+
+/* ---- events ---- */
+
+static void on_event(void *ctx, const struct nlmsghdr *h)
+{
+	struct nft *n = ctx;
+
+	n->suspect |= h->nlmsg_type == NFT_TYPE(NFT_MSG_NEWGEN);
+}
+
+static void on_readable(struct watch *w, uint32_t events)
+{
+	struct nft *n = container_of(w, struct nft, watch);
+	(void)events;
+
+	if (nl_events(&n->events, n->command.port, on_event, n) < 0)
+		n->suspect = true;
+}
+
+/* Of all that a commit tells, only its last message: that there is a new generation. */
+static int events_filter(struct nl *nl)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(NFT_TYPE(NFT_MSG_NEWGEN)), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	return setsockopt(nl->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno : 0;
+}
+
+static int events_open(struct nft *n, struct err *e)
+{
+	static const unsigned groups[] = { NFNLGRP_NFTABLES, 0 };
+	int rc = nl_open(&n->events, NETLINK_NETFILTER, groups);
+
+	if (!rc) {
+		events_filter(&n->events);	/* without it we only wake up more often */
+		n->watch = (struct watch){ .fd = n->events.fd, .fn = on_readable };
+		rc = watch_add(n->loop, &n->watch, EPOLLIN);
+	}
+	return rc ? err_set(e, -rc, "nf_tables event socket: %s", strerror(-rc)) : 0;
+}
+
+/* ---- opening ---- */
+
+static int unusable(struct nft *n, int rc)
+{
+	log_warn("nft", "no nf_tables in this kernel (%s): no anti-spoofing, no masquerading", strerror(-rc));
+	model_problem(n->model, "nft", "kernel", "a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET",
+		      "this kernel has no nf_tables (%s): pods may use any address, and nothing is masqueraded",
+		      strerror(-rc));
+	return 0;
+}
+
+int kernel_open(struct nft *n, struct err *e)
+{
+	int rc = nl_open(&n->command, NETLINK_NETFILTER, NULL);
+
+	if (rc && rc != -EPROTONOSUPPORT)
+		return err_set(e, -rc, "nf_tables socket: %s", strerror(-rc));
+	if (!rc && n->model->config->nft_owner == NFT_OWNER_AUTO)
+		n->owning = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST) == 0;
+	if (!rc && !n->owning)
+		rc = probe_table(&n->command, 0);
+	if (rc)
+		return unusable(n, rc);
+	n->usable = true;
+	return n->owning ? 0 : events_open(n, e);
+}
+
+void kernel_close(struct nft *n)
+{
+	if (n->watch.on)
+		watch_del(n->loop, &n->watch);
+	nl_close(&n->events);
+	nl_close(&n->command);
+}
+
+uint32_t table_flags(const struct nft *n)
+{
+	return n->owning ? NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST : 0;
+}
