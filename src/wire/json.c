@@ -114,6 +114,7 @@ void json_free(struct json *j)
 {
 	free(j->tokens);
 	free(j->marks);
+	free(j->own);
 	*j = (struct json){ 0 };
 }
 

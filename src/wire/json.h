@@ -21,11 +21,12 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 struct json_token;			/* layout in json_int.h */
 struct json_mark;
 struct json {
-	const char *text;		/* not owned; must outlive the document */
+	const char *text;		/* must outlive the document, which owns it only when own says so */
 	size_t len;
 	struct json_token *tokens;
 	int count;
 	struct json_mark *marks;	/* place of each token in another text (YAML), or NULL: counted in text */
+	char *own;			/* text, when it was made for this document (YAML), or NULL */
 };
 /* A value: index of its token, or -1 for "absent". */
 typedef int json_value;
