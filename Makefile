@@ -7,12 +7,15 @@
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
 # make size           what each directory and library weighs
+# make install        the program, manual, unit, licences under DESTDIR and PREFIX (/usr), and
+#                     /etc/manx.conf where there is none; make licences: only those, in build/<arch>/licences
 # make link-test      the libraries whole against musl, for every architecture
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size link-test \
+        install licences check-install \
         check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
@@ -53,7 +56,7 @@ OBJCOPY := $(TRIPLET)-objcopy
 # --- packages --------------------------------------------------------------
 BUILD_DEPS := $(if $(filter $(ARCH),$(NATIVE)),gcc,gcc-$(subst _,-,$(TRIPLET)))
 RUN_DEPS   := python3 iproute2 iputils-ping nftables
-TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps \
+TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps mandoc \
               libcmocka-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
 
 INITRAMFS_DEPS := cpio kmod xz-utils
@@ -145,6 +148,30 @@ clean:
 size: $(OUT)/manx
 	@awk -f cross/size.awk $(OUT)/manx.map; stat -c '%n: %s bytes' $(OUT)/manx
 
+# --- installation ------------------------------------------------------------------
+DESTDIR :=
+PREFIX  := /usr
+DOC     := $(DESTDIR)$(PREFIX)/share/doc/manx
+
+licences: $(OUT)/licences.done
+$(OUT)/licences.done: cross/licences.sh cross/pins LICENSE $(SYSROOT).done
+	$(Q)cross/licences.sh $(ARCH) $(SYSROOT) $(OUT)/licences
+	@touch $@
+
+# What names the program names it where it is.
+put = sed 's,/usr/bin/,$(PREFIX)/bin/,g' config/$(1) | install -D -m $(2) /dev/stdin $(3)
+
+install: all licences
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	$(Q)install -D -m 755 $(OUT)/manx $(DESTDIR)$(PREFIX)/bin/manx
+	$(Q)install -D -m 644 config/man/manx.1 $(DESTDIR)$(PREFIX)/share/man/man1/manx.1
+	$(Q)install -D -m 644 config/man/manx.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/manx.conf.5
+	$(Q)$(call put,manx.service,644,$(DESTDIR)$(PREFIX)/lib/systemd/system/manx.service)
+	$(Q)$(call put,manx.run,755,$(DOC)/manx.run)
+	$(Q)$(call put,manx.openrc,755,$(DOC)/manx.openrc)
+	$(Q)install -d -m 755 $(DOC)/licences && install -m 644 $(OUT)/licences/* $(DOC)/licences
+	$(Q)test -e $(DESTDIR)/etc/manx.conf || install -D -m 644 config/manx.conf $(DESTDIR)/etc/manx.conf
+
 # --- the libraries whole, for every architecture -------------------------------
 link-test: $(ARCHES:%=link-test-%)
 	$(call say,RUN,build/$(NATIVE)/whole)
@@ -162,15 +189,18 @@ $(OUT)/whole: $(OUT)/obj/shims.o tests/shims/whole.c
 comma := ,
 
 # --- tests -----------------------------------------------------------------------
-check: all check-unit check-layers check-headers check-netns
+check: all check-unit check-layers check-headers check-install check-netns
 check-all: check link-test check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
-check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),check-unit check-layers check-headers) | deps-test
+check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),check-unit check-layers check-headers check-install) | deps-test
 	PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/netns
 
 check-layers:
 	@awk -f tests/layers.awk $(SRCS) $(HDRS)
+
+check-install: all | deps-test
+	@MAKE='$(MAKE)' cross/check-install.sh
 
 # Each header must compile alone.
 check-headers: $(HDRS:src/%=$(OUT)/hdr/%.ok)
