@@ -236,7 +236,7 @@ static void sweep_set(struct nft *n, struct set *s)
 	set_release(&n->rules, s);
 }
 
-static void sweep(struct nft *n)
+void have_done(struct nft *n)
 {
 	hash_each(&n->rules.sets, at)
 		sweep_set(n, container_of(at, struct set, node));
@@ -252,7 +252,7 @@ static void sweep(struct nft *n)
 void have_nothing(struct nft *n)
 {
 	n->reading++;
-	sweep(n);
+	have_done(n);
 }
 
 int have_read(struct nft *n, struct err *e)
@@ -271,6 +271,6 @@ int have_read(struct nft *n, struct err *e)
 	}
 	rc = n->table && !n->replace ? read_elements(n, e) : 0;
 	if (!rc)
-		sweep(n);
+		have_done(n);
 	return rc;
 }

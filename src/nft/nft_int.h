@@ -105,15 +105,16 @@ uint32_t table_flags(const struct nft *n);	/* with which the table is made */
 
 int have_read(struct nft *n, struct err *e);	/* 0, or -errno: not known */
 void have_nothing(struct nft *n);		/* the table is gone */
-/* One message of a dump. */
+/* One message of a dump, which have_done() ends: what it did not name is not there. */
 void have_chain(struct nft *n, const struct nlmsghdr *h);
 void have_rule(struct nft *n, const struct nlmsghdr *h);
 void have_set(struct nft *n, const struct nlmsghdr *h);
 void have_elements(struct nft *n, const struct nlmsghdr *h);
+void have_done(struct nft *n);
 
 /* ---- apply.c ---- */
 
-bool nft_differs(const struct nft *n);
+bool nft_differs(const struct nft *n);	/* from what it should be, as far as that may be changed now */
 int nft_apply(struct nft *n, struct err *e);
 
 #endif

@@ -39,7 +39,7 @@ struct field_info {
 };
 extern const struct field_info field_info[FIELDS];
 
-enum { KEY_FIELDS = 4, KEY_MAX = 40, VALUE_MAX = 16 };
+enum { KEY_FIELDS = 4, KEY_MAX = 64, VALUE_MAX = 16 };
 
 /* ---- sets ---- */
 

@@ -15,8 +15,8 @@
  *
  * Plain scalars have the types that Kubernetes gives them (yaml_plain.c).
  * Anchors, aliases, tags, merge keys, a name given twice in one mapping, names
- * that are not scalars, NUL, what is not UTF-8 and more than JSON_DEPTH_MAX
- * levels or JSON_SIZE_MAX bytes are refused.
+ * that are not scalars, NUL, what is not UTF-8, more than JSON_DEPTH_MAX levels
+ * or JSON_SIZE_MAX bytes, and what is more than twice that as JSON are refused.
  */
 #include "wire/json.h"
 

@@ -397,7 +397,7 @@ static void bounds_are_kept(void **state)
 		{ "%TAG !a! b\n", 17, "17:1: tags are not supported" }, { "&a ", 100000, "1:1: anchors are not supported" },
 		{ "%TAG !a! b\n", 16, "2:1: found duplicate %TAG directive" },
 	};
-	autofree char *large = repeat(" ", JSON_SIZE_MAX + 1), *nulls = repeat("-\n", 900000), *deep = repeat("[", JSON_DEPTH_MAX);
+	autofree char *large = repeat(" ", JSON_SIZE_MAX + 1), *nulls = repeat("-\n", 1700000), *deep = repeat("[", JSON_DEPTH_MAX);
 	char ends[2 * JSON_DEPTH_MAX + 1];
 	struct err e = { 0 };
 	struct json j;
@@ -413,7 +413,7 @@ static void bounds_are_kept(void **state)
 	assert_int_equal(yaml_parse(&j, large, JSON_SIZE_MAX, &e), 0);
 	json_free(&j);
 	assert_int_equal(yaml_parse(&j, nulls, strlen(nulls), &e), -EFBIG);
-	assert_string_equal(e.text, "838861:2: up to here it is more than 4194304 bytes of JSON");
+	assert_string_equal(e.text, "1677722:2: up to here it is more than 8388608 bytes of JSON");
 	snprintf(ends, sizeof ends, "%s%.*s", deep, JSON_DEPTH_MAX, "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
 	assert_yaml(ends, ends);
 }
