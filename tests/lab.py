@@ -335,6 +335,11 @@ class Pod(Namespace):
     def delete(self, **kw):
         return self.node.cni("DEL", self.container, self.path, **self.identity(**kw))
 
+    def check(self, conf=None, netns=None, **kw):
+        """CHECK with what ADD gave as prevResult."""
+        conf = {"prevResult": self.result.json, "cniVersion": self.result.json["cniVersion"], **(conf or {})}
+        return self.node.cni("CHECK", self.container, netns or self.path, conf=conf, **self.identity(**kw))
+
     @property
     def host_if(self):
         return host_if(self.namespace, self.name)
@@ -393,9 +398,10 @@ class Node(Namespace):
         path.write_text("\n".join(lines) + "\n")
         return str(path)
 
-    def start(self, wait=True, args=(), env=None, timeout=15, pass_fds=(), **config):
+    def start(self, wait=True, args=(), env=None, timeout=15, pass_fds=(), wrap=(), **config):
+        """wrap: a program that starts the agent and becomes it, as `strace -D` does."""
         assert self.process is None or self.process.poll() is not None, "%s runs already" % self.name
-        argv = self.argv(BINARY, "agent", "--config", self.write_config(**config), *args)
+        argv = self.argv(*wrap, BINARY, "agent", "--config", self.write_config(**config), *args)
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={"PATH": PATH, **(env or {})}, pass_fds=pass_fds,
@@ -462,6 +468,9 @@ class Node(Namespace):
 
     def cni(self, *args, timeout=30, **kw):
         return self.cni_start(*args, **kw).finish(timeout)
+
+    def cni_status(self, version="1.1.0", **kw):
+        return self.cni("STATUS", None, None, None, conf={"cniVersion": version}, **kw)
 
     def new_pod(self, name, **kw):
         """A namespace for a pod, not yet attached."""

@@ -1,29 +1,40 @@
 /*
  * ADD: an address of each served family, the link, the endpoint's row; the pass
  * of the same turn puts the route (and the rules) into the kernel, then the
- * answer goes out.  What fails, or is abandoned, is undone in reverse.
+ * answer goes out.  What fails, or is given up, is undone in reverse; an ADD that
+ * is repeated undoes only what it has made anew.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-/* Of a repeated ADD nothing: the pod was there before it. */
-void add_undo(struct cni_request *r)
+static void on_undone(void *ctx)
 {
-	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
+	struct cni_request *r = ctx;
 
-	if (r->repeated)
-		return;
-	if (ep && ep->ifindex)
-		reaper_take(r->cni->reaper, ep->ifindex);
-	table_del(&r->cni->model->endpoints, r->key);
-	if (r->ips[0].family || r->ips[1].family)
-		ipam_release(r->cni->ipam, r->handle, r->ips, NULL, NULL);
+	r->waiting_release = false;
+	request_result(r, NULL);	/* it has been answered */
+}
+
+/* Not inside the pass: the row's end must be seen by the next one.  The request stays until the addresses are back. */
+static void add_undo(struct cni_request *r)
+{
+	struct cni *c = r->cni;
+	const struct endpoint *ep = r->made ? table_find(&c->model->endpoints, r->key) : NULL;
+
+	if (ep) {
+		reaper_take(c->reaper, ep->ifindex);
+		table_del(&c->model->endpoints, r->key);
+	}
+	if (r->assigned || ep) {
+		r->waiting_release = true;
+		ipam_release(c->ipam, r->handle, r->ips, on_undone, r);
+	}
+	r->assigned = r->made = false;
 }
 
 static struct endpoint *endpoint_new(const struct cni_request *r)
@@ -40,7 +51,7 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 	ep->namespace = arena_str(mem, r->namespace);
 	ep->uid = arena_str(mem, r->uid);
 	memcpy(ep->ips, r->ips, sizeof ep->ips);
-	link_mac(ep->mac, ep->ips);
+	end_mac(ep->mac, ep->ips);
 	endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
 	return ep;
 }
@@ -58,7 +69,7 @@ static void add_link(struct cni_request *r)
 		request_fail(r, code, "%s", e.text);
 		return;
 	}
-	ep->row.digest = fnv64a(ep->ips, sizeof ep->ips) ^ (uint64_t)ep->ifindex;
+	ep->row.digest = end_digest(ep);
 	if (!table_put(&r->cni->model->endpoints, &ep->row))
 		table_touch(&r->cni->model->endpoints, &ep->row);
 	r->waiting_pass = true;
@@ -77,12 +88,22 @@ static void on_address(struct ipam_request *a)
 		return;
 	}
 	memcpy(r->ips, a->ips, sizeof r->ips);
-	if (!r->conn) {			/* abandoned meanwhile */
+	r->assigned = true;
+	if (!r->conn) {			/* given up meanwhile */
 		add_undo(r);
 		request_result(r, NULL);
 		return;
 	}
 	add_link(r);
+}
+
+/* A note of an earlier life of this container must not end the new one when an agent next starts. */
+static void forget_note(const struct cni_request *r)
+{
+	char path[CONFIG_PATH_MAX + 256];
+
+	snprintf(path, sizeof path, CNI_NOTE_FORMAT, r->cni->model->config->run_dir, r->container, r->ifname);
+	unlink(path);
 }
 
 void add_begin(struct cni_request *r)
@@ -91,30 +112,20 @@ void add_begin(struct cni_request *r)
 	const struct endpoint *known;
 	bool any = false;
 
-	for (struct cni_request *q = c->requests; q; q = q->next)
-		if (q != r && q->adding && q->key && strcmp(q->key, r->key) == 0) {
-			request_fail(r, CNI_TRY_LATER, "the same ADD is under way");
-			return;
-		}
-	if (!r->adding)
-		timer_set(c->loop, &r->deadline, CNI_ADD_MS);
-	r->adding = true;
-	if (!c->open)
-		return;			/* cni_open() comes back here */
 	if (r->pod_fd < 0 || r->netns_fd < 0) {
 		request_fail(r, CNI_NETNS, "the plugin passed no socket of the pod's namespace");
 		return;
 	}
+	forget_note(r);
 	if ((known = table_find(&c->model->endpoints, r->key))) {
 		memcpy(r->ips, known->ips, sizeof r->ips);
-		r->repeated = true;
 		add_link(r);
 		return;
 	}
 	r->ipam = (struct ipam_request){ .done = on_address, .owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
 	for (int f = 0; f < FAMILIES; f++)
-		any |= r->ipam.want[f] = ipam_serves(c->ipam, f, false);
+		any |= r->ipam.want[f] = ipam_serves(c->ipam, f, TUNNEL_NONE);
 	if (!any) {
 		request_fail(r, CNI_NO_ADDRESS, "no IPPool that this node may use");
 		return;
@@ -123,36 +134,56 @@ void add_begin(struct cni_request *r)
 	ipam_assign(c->ipam, &r->ipam);
 }
 
+/* The pass has failed, or was for nobody. */
+static void on_later(struct deferred *d)
+{
+	struct cni_request *r = container_of(d, struct cni_request, later);
+	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
+	char why[sizeof ep->why] = "the plugin left before its answer";
+
+	if (ep && ep->rc < 0)
+		memcpy(why, ep->why, sizeof why);
+	add_undo(r);
+	if (ep)
+		request_fail(r, CNI_IO, "%s", why);
+	else
+		request_fail(r, CNI_TRY_LATER, "deleted while it was being added");
+}
+
+/* Rows may be taken away before a pass, not at its end. */
+void add_undo_later(struct cni_request *r)
+{
+	r->later = (struct deferred){ .fn = on_later };
+	loop_defer(r->cni->loop, &r->later);
+}
+
 void add_after_pass(struct cni_request *r)
 {
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
 
-	r->waiting_pass = false;
-	if (!ep) {
-		request_fail(r, CNI_TRY_LATER, "deleted while it was being added");
-	} else if (ep->rc < 0) {
-		char why[sizeof ep->why];
-
-		memcpy(why, ep->why, sizeof why);
-		add_undo(r);
-		request_fail(r, CNI_IO, "%s", why);
-	} else {
-		log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
-		request_result(r, ep);
+	if (ep && ep->rc < 0 && !r->made) {	/* a link that has just come up again: the news of it is on its way */
+		if (!r->patient)
+			timer_set(r->cni->loop, &r->deadline, CNI_PATIENCE_MS);
+		r->patient = true;
+		return;
 	}
+	r->waiting_pass = false;
+	if (!ep || ep->rc < 0) {
+		add_undo_later(r);
+		return;
+	}
+	log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
+	request_result(r, ep);
 }
 
-void add_cancel(struct cni_request *r, const char *why)
+void add_give_up(struct cni_request *r, const char *why)
 {
-	if (r->waiting_pass)
+	const struct endpoint *ep = r->patient ? table_find(&r->cni->model->endpoints, r->key) : NULL;
+
+	if (!r->waiting_address)	/* else on_address() undoes it */
 		add_undo(r);
 	if (r->conn)
-		request_fail(r, CNI_TRY_LATER, "%s", why);	/* on_address() undoes what is still to come */
-	else if (!r->waiting_address)
+		request_fail(r, CNI_TRY_LATER, "%s", ep && ep->rc < 0 ? ep->why : why);
+	else
 		request_result(r, NULL);
-}
-
-void add_abandon(struct cni_request *r)
-{
-	add_cancel(r, "not done within 20 s");
 }

@@ -10,31 +10,57 @@
 enum {
 	CNI_OK = 0, CNI_VERSION = 1, CNI_UNSUPPORTED = 2, CNI_ENVIRONMENT = 4, CNI_IO = 5, CNI_DECODE = 6, CNI_CONFIG = 7,
 	CNI_NETNS = 8, CNI_TRY_LATER = 11, CNI_UNAVAILABLE = 50,
-	CNI_NO_ADDRESS = 101, CNI_NO_BLOCK = 102, CNI_ADDRESS_TAKEN = 103, CNI_KERNEL = 104, CNI_RULES = 105,
+	CNI_LIMITED = 51, CNI_NO_ADDRESS = 101, CNI_NO_BLOCK = 102, CNI_ADDRESS_TAKEN = 103, CNI_KERNEL = 104, CNI_RULES = 105,
+	CNI_CHANGED = 106,		/* CHECK: something is not as ADD left it */
 };
-enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_SHIM_MS = 25000, CNI_CONNECT_MS = 10000 };
+enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_CHECK_MS = 20000, CNI_STATUS_MS = 5000, CNI_SHIM_MS = 25000,
+       CNI_CONNECT_MS = 10000, CNI_NOTED_MS = 6000, CNI_PATIENCE_MS = 1000 };
+/* An answer's status: done, failed, or (a DEL) failed for now, so that the plugin leaves a note and succeeds. */
+enum { CNI_DONE = 0, CNI_FAILED = 1, CNI_LEAVE_NOTE = 75 };
 
 #define CNI_DEFAULT_SOCKET "/run/manx/manx.sock"
+#define CNI_NOTE_FORMAT "%s/del/%s@%s"	/* run_dir, container id, interface */
 
+/* rules.c: what the specification says of verbs, versions and names. */
+enum { NEEDS_CONTAINER = 1, NEEDS_NETNS = 2, NEEDS_IFNAME = 4, NEEDS_PATH = 8, NOT_BUILT = 16 };
+struct cni_verb {
+	const char *name, *since;	/* since: the first cniVersion that has it */
+	unsigned flags;
+};
+extern const struct cni_verb cni_verbs[];	/* name NULL at the end */
 extern const char *const cni_versions[];	/* oldest first, NULL at the end */
+const struct cni_verb *cni_verb_named(const char *name);	/* NULL: no such verb */
+bool cni_verb_in_version(const struct cni_verb *v, const char *version);
 bool cni_version_known(const char *version);
+bool cni_name_valid(const char *text);		/* container id, network name */
+bool cni_pod_valid(const char *text);		/* pod, namespace */
+bool cni_ifname_valid(const char *text);
 
-/* server.c: one call of the plugin. */
+struct verb;
+
+/*
+ * server.c: one call of the plugin.  It begins in its turn: once the agent serves its verb, and after older ones
+ * of the same container.  It is answered once, and freed when nothing that it began is under way any more.
+ */
 struct cni_request {
 	struct cni *cni;
+	const struct verb *verb;
 	struct conn *conn;		/* NULL: the peer hung up, was answered, or the call is a noted DEL */
 	char *note;			/* path of the noted DEL, or NULL */
 	struct arena mem;
 	struct json conf;
 	char *conf_text;
 	const char *command, *container, *netns, *ifname, *pod, *namespace, *uid;
-	const char *version, *network, *handle, *key;
+	const char *version, *network, *handle, *key;	/* handle, key: NULL for verbs of no container */
 	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;
+	struct deferred later;		/* what must not happen inside the pass */
 	struct ipam_request ipam;
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
-	bool repeated;			/* an ADD of a pod that is attached already */
-	bool waiting_address, waiting_pass, waiting_release, adding;
+	unsigned mtu;			/* of an ADD: the link's */
+	bool adding, waiting_turn, waiting_address, waiting_pass, waiting_release;
+	bool patient;			/* of an ADD that is repeated: waits for more than one pass */
+	bool assigned, made;		/* of an ADD: the addresses, the link are its own work, so it may undo them */
 	struct addr ips[FAMILIES];
 	struct cni_request *next;
 };
@@ -48,31 +74,67 @@ struct cni {
 	struct reaper *reaper;
 	struct timer again;		/* a pass, since recovering failed */
 	bool open;
-	struct cni_request *requests;
+	struct cni_request *requests;	/* the oldest first */
+	unsigned waiting;		/* how many of them wait for their turn */
+	struct deferred turn;
 };
 
 /* Answers and forgets the request; a call without a peer is only forgotten. */
 void request_result(struct cni_request *r, const struct endpoint *ep);	/* ADD's result; ep NULL: empty */
 void request_fail(struct cni_request *r, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void request_note(struct cni_request *r);	/* asks the plugin of a DEL to leave a note */
 
 /* A DEL that the plugin noted at path while no agent ran; the note goes when it is done. */
 void cni_note(struct cni *c, const char *path, const struct str *payload);
 
-/* A verb: begin() starts it; it ends in request_result() or request_fail(). */
+/* A verb: begin() starts it; it ends in one of the above.  give_up(): the peer left, or (why) it takes too long. */
 void add_begin(struct cni_request *r);
 void add_after_pass(struct cni_request *r);
-void add_undo(struct cni_request *r);
-void add_cancel(struct cni_request *r, const char *why);	/* fails it, and undoes it as soon as that can be */
-void add_abandon(struct cni_request *r);	/* the peer left, or time is up: undo */
+void add_undo_later(struct cni_request *r);	/* nobody took its result */
+void add_give_up(struct cni_request *r, const char *why);
 void del_begin(struct cni_request *r);
 void del_after_pass(struct cni_request *r);
+void del_give_up(struct cni_request *r, const char *why);
+void check_begin(struct cni_request *r);
+void check_give_up(struct cni_request *r, const char *why);
+void status_begin(struct cni_request *r);
+
+/* ends.c: both ends of a pod's link as data. */
+enum { HOST_END, POD_END, ENDS };
+struct end {
+	const char *name;
+	int index;
+	uint8_t mac[6];
+	unsigned mtu;			/* prev_check(): what prevResult says; 0: nothing */
+	char alias[256];		/* host end; "": it does not fit */
+	struct rtnl_addr addrs[FAMILIES];
+	struct rtnl_neigh neighs[FAMILIES];
+	struct rtnl_route routes[2 * FAMILIES];	/* the host end's are put by the pass */
+	unsigned addr_count, neigh_count, route_count;
+};
+extern const uint8_t end_host_mac[6];
+void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index);
+void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES]);	/* of a pod's end */
+uint64_t end_digest(const struct endpoint *ep);	/* of the row */
+/* "manx <network> <container> <ifname>" on the host end: what a restarted agent knows the pod by. */
+bool end_alias(char out[256], const char *network, const char *container, const char *ifname);
+/* Messages into the batch of nl; files need the link to be there. */
+void end_put_settings(struct nl *nl, const struct end *e);
+void end_put_parts(struct nl *nl, const struct end *e);
+void end_put_routes(struct nl *nl, const struct end *e);
+void end_write_files(const struct end *e);
+int end_check_settings(const struct end *e, struct err *err);	/* 0, -ESTALE: the first that differs, -errno */
 
 /* link.c: the pod's link. */
-/* Makes (or finds again) the link of ep, fills ep->ifindex.  Failure: *code is the CNI code, *e says why, nothing is left. */
+/*
+ * Makes (or finds again) the link of ep, fills ep->ifindex, r->made and r->mtu.  Failure: *code is the CNI code, *e says
+ * why, and nothing that was made is left.
+ */
 int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e);
-void link_mac(uint8_t mac[6], const struct addr ips[FAMILIES]);
-/* "manx <network> <container> <ifname>" on the host end: what a restarted agent knows the pod by. */
-bool link_alias(char out[256], const char *network, const char *container, const char *ifname);
+int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, struct err *e);	/* name NULL: by index */
+
+/* prev.c: CHECK's prevResult.  CNI_OK, or a code with *e; fills ends[].mtu. */
+int prev_check(const struct json *conf, struct arena *mem, struct end ends[ENDS], struct err *e);
 
 /* reaper.c: a thread that deletes dead links, since the kernel sleeps in each deletion. */
 struct reaper *reaper_start(struct err *e);
@@ -80,12 +142,10 @@ void reaper_stop(struct reaper *r);		/* finishes what it was given */
 void reaper_take(struct reaper *r, int ifindex);
 
 /* result.c */
+struct mac_text { char s[18]; };		/* returned by value, as addr_text() is */
+struct mac_text mac_text(const uint8_t mac[6]);
 void result_error(struct str *out, const char *version, int code, const char *text);
-void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep, unsigned mtu);
+void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep);
 void result_versions(struct str *out, const char *version);
-
-/* server.c, shim.c: rules for names that come from outside. */
-bool cni_name_valid(const char *text);		/* container id, network name */
-bool cni_ifname_valid(const char *text);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * DEL: the row goes, and with it, in the pass of this turn, route and rules; the
  * link goes to the reaper; the address is given back.  It succeeds for whatever
- * is gone already, and without a namespace.
+ * is gone already, and without a namespace.  It never waits for an ADD: one that
+ * is under way for the same attachment is ended.
  */
 #include <string.h>
 
@@ -23,47 +24,51 @@ static void on_released(void *ctx)
 	del_finish(r);
 }
 
-/* Another interface of the same sandbox has addresses under the same handle. */
+static void end_adds(struct cni_request *r)
+{
+	for (struct cni_request *other = r->cni->requests, *next; other && other != r; other = next) {
+		next = other->next;
+		if (other->adding && other->conn && strcmp(other->key, r->key) == 0)
+			add_give_up(other, "deleted while it was being added");
+	}
+}
+
+/* A handle is the container's: does another attachment of it hold addresses, or is about to? */
 static bool handle_is_shared(const struct cni_request *r)
 {
 	const struct endpoint *ep;
 
+	for (const struct cni_request *other = r->cni->requests; other; other = other->next)
+		if (other->waiting_address && other->conn && strcmp(other->handle, r->handle) == 0)
+			return true;
 	table_each(&r->cni->model->endpoints, ep)
-		if (strcmp(ep->handle, r->handle) == 0)
+		if (strcmp(ep->handle, r->handle) == 0 && strcmp(ep->row.key, r->key) != 0)
 			return true;
 	return false;
-}
-
-/* An ADD of the same key that is still under way ends here. */
-static void cancel_adds(const struct cni_request *r)
-{
-	for (struct cni_request *q = r->cni->requests, *next; q; q = next) {
-		next = q->next;
-		if (q != r && q->adding && q->key && strcmp(q->key, r->key) == 0)
-			add_cancel(q, "deleted while it was being added");
-	}
 }
 
 void del_begin(struct cni_request *r)
 {
 	struct cni *c = r->cni;
 	const struct endpoint *ep;
+	bool shared;
 
-	cancel_adds(r);
+	end_adds(r);
+	if (!c->model->endpoints_known) {	/* the pod, if it lives, has no row yet: the note is followed when it has */
+		request_note(r);
+		return;
+	}
 	ep = table_find(&c->model->endpoints, r->key);
-	timer_set(c->loop, &r->deadline, CNI_DEL_MS);
-	r->waiting_pass = r->waiting_release = true;
+	shared = handle_is_shared(r);
+	r->waiting_pass = true;
 	if (ep) {
-		struct addr ips[FAMILIES];
-
-		memcpy(ips, ep->ips, sizeof ips);
+		memcpy(r->ips, ep->ips, sizeof r->ips);
 		r->dead_link = ep->ifindex;
 		table_del(&c->model->endpoints, r->key);
-		ipam_release(c->ipam, r->handle, ips, on_released, r);
-	} else if (handle_is_shared(r)) {
-		r->waiting_release = false;
-	} else {
-		ipam_release(c->ipam, r->handle, NULL, on_released, r);
+	}
+	if (ep || !shared) {
+		r->waiting_release = true;
+		ipam_release(c->ipam, r->handle, shared ? r->ips : NULL, on_released, r);
 	}
 }
 
@@ -73,4 +78,12 @@ void del_after_pass(struct cni_request *r)
 	if (r->dead_link)
 		reaper_take(r->cni->reaper, r->dead_link);	/* not before: its deletion holds up the route's */
 	del_finish(r);
+}
+
+/* Its time is up; the release stays queued.  A note waits until that is done. */
+void del_give_up(struct cni_request *r, const char *why)
+{
+	(void)why;
+	if (!r->note)
+		request_result(r, NULL);
 }

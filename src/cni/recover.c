@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -97,32 +96,57 @@ static void on_route(void *ctx, const struct nlmsghdr *h)
 			rec->pods[i].ips[family_index(r.dst.addr.family)] = r.dst.addr;
 }
 
+/* The pod that ip, which a block gives to handle, belongs to: the one whose route says so, else one without a route. */
+static struct found *holder(struct recovery *rec, const char *handle, const struct addr *ip, bool *lives)
+{
+	const int f = family_index(ip->family);
+	struct found *any = NULL;
+
+	*lives = false;
+	for (unsigned i = 0; i < rec->count; i++) {
+		struct found *at = &rec->pods[i];
+
+		if (strcmp(at->handle, handle) != 0)
+			continue;
+		*lives = true;
+		if (addr_equal(&at->ips[f], ip))
+			return at;
+		if (!at->ips[f].family)
+			any = at;
+	}
+	return any;
+}
+
+/* A pod that another program of Calico's habits attached. */
+static bool is_foreign(const struct block_attribute *a)
+{
+	char name[16];
+
+	if (!a->pod || !a->namespace)
+		return false;
+	endpoint_host_if(name, a->namespace, a->pod, "");
+	return if_nametoindex(name);
+}
+
 /* An address that a block gives to one of this node's pods. */
 static void on_held(void *ctx, const struct block_attribute *a, const struct addr *ip)
 {
 	struct recovery *rec = ctx;
-	char name[16];
-	bool live = false;
+	bool lives;
+	struct found *f = holder(rec, a->handle, ip, &lives);
+	struct addr only[FAMILIES] = { { 0 } };
 
-	for (unsigned i = 0; i < rec->count; i++) {
-		struct found *f = &rec->pods[i];
-
-		if (strcmp(f->handle, a->handle) != 0)
-			continue;
-		f->ips[family_index(ip->family)] = *ip;		/* the block knows better than the route */
-		live = true;
+	if (f) {
+		f->ips[family_index(ip->family)] = *ip;
 		f->pod = a->pod;
 		f->namespace = a->namespace;
-	}
-	if (live || str_prefix(a->handle, "manx-reserve-"))
 		return;
-	if (a->pod && a->namespace) {
-		endpoint_host_if(name, a->namespace, a->pod, "");
-		if (if_nametoindex(name))
-			return;		/* a pod that another program of Calico's habits attached */
 	}
-	log_info("cni", "address %s: its pod is gone, given back", addr_text(ip).s);
-	ipam_release(rec->cni->ipam, a->handle, NULL, NULL, NULL);
+	if (str_prefix(a->handle, "manx-reserve-") || (!lives && is_foreign(a)))
+		return;
+	log_info("cni", "address %s: %s, given back", addr_text(ip).s, lives ? "its pod has another" : "its pod is gone");
+	only[family_index(ip->family)] = *ip;
+	ipam_release(rec->cni->ipam, a->handle, lives ? only : NULL, NULL, NULL);
 }
 
 static const struct workload *published(const struct cni *c, const struct endpoint *ep)
@@ -154,12 +178,12 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	str_copy(ep->host_if, sizeof ep->host_if, f->name);
 	ep->ifindex = f->ifindex;
 	memcpy(ep->ips, f->ips, sizeof ep->ips);
-	link_mac(ep->mac, ep->ips);
+	end_mac(ep->mac, ep->ips);
 	if (!*ep->pod && (w = published(c, ep))) {
 		ep->pod = arena_str(mem, w->pod);
 		ep->namespace = arena_str(mem, *w->pod ? w->meta.namespace : "");
 	}
-	ep->row.digest = fnv64a(ep->ips, sizeof ep->ips) ^ (uint64_t)ep->ifindex;
+	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
 }
 
@@ -174,12 +198,17 @@ static void follow_notes(struct cni *c)
 	for (struct dirent *entry; (entry = readdir(d)); ) {
 		autostr struct str payload = { 0 };
 
+		int rc;
+
 		snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
 		if (entry->d_name[0] == '.')
 			continue;
+		if ((rc = fs_read(AT_FDCWD, path, FRAME_MAX, &payload)) < 0) {
+			log_warn("cni", "%s: not a noted DEL: %s", path, strerror(-rc));
+			continue;
+		}
 		log_info("cni", "DEL %s: noted while no agent ran", entry->d_name);
-		if (fs_read(AT_FDCWD, path, FRAME_MAX, &payload) == 0)
-			cni_note(c, path, &payload);
+		cni_note(c, path, &payload);
 	}
 	closedir(d);
 }
@@ -189,6 +218,8 @@ void cni_recover(struct cni *c)
 	struct recovery rec = { .cni = c };
 	struct err e = { 0 };
 
+	if (c->again.on)
+		return;
 	rtnl_link_dump_request(&c->nl);
 	if (nl_dump(&c->nl, pods_restart, on_link, &rec, &e) < 0) {
 		log_err("cni", "%s", e.text);		/* without the truth nothing is given back */

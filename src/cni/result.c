@@ -5,14 +5,12 @@
 
 #include "cni/cni_int.h"
 
-const char *const cni_versions[] = { "0.3.1", "0.4.0", "1.0.0", "1.1.0", NULL };
-
-bool cni_version_known(const char *version)
+struct mac_text mac_text(const uint8_t mac[6])
 {
-	for (const char *const *v = cni_versions; *v; v++)
-		if (strcmp(*v, version) == 0)
-			return true;
-	return false;
+	struct mac_text t;
+
+	snprintf(t.s, sizeof t.s, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	return t;
 }
 
 void result_error(struct str *out, const char *version, int code, const char *text)
@@ -43,12 +41,9 @@ void result_versions(struct str *out, const char *version)
 
 static void put_interface(struct json_out *o, const char *name, const uint8_t mac[6], unsigned mtu, const char *sandbox)
 {
-	char text[18];
-
-	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	json_open(o, NULL, '{');
 	json_put_string(o, "name", name);
-	json_put_string(o, "mac", text);
+	json_put_string(o, "mac", mac_text(mac).s);
 	if (mtu)
 		json_put_int(o, "mtu", mtu);
 	if (sandbox)
@@ -56,9 +51,8 @@ static void put_interface(struct json_out *o, const char *name, const uint8_t ma
 	json_close(o, '}');
 }
 
-void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep, unsigned mtu)
+void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep)
 {
-	static const uint8_t host_mac[6] = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee };
 	const bool old = r->version[0] == '0', newest = strcmp(r->version, "1.1.0") == 0;
 	json_value dns = json_get(&r->conf, 0, "dns");
 	struct json_out o = { .to = out };
@@ -66,8 +60,8 @@ void result_add(struct str *out, const struct cni_request *r, const struct endpo
 	json_open(&o, NULL, '{');
 	json_put_string(&o, "cniVersion", r->version);
 	json_open(&o, "interfaces", '[');
-	put_interface(&o, ep->host_if, host_mac, newest ? mtu : 0, NULL);
-	put_interface(&o, ep->ifname, ep->mac, newest ? mtu : 0, r->netns);
+	put_interface(&o, ep->host_if, end_host_mac, newest ? r->mtu : 0, NULL);
+	put_interface(&o, ep->ifname, ep->mac, newest ? r->mtu : 0, r->netns);
 	json_close(&o, ']');
 	json_open(&o, "ips", '[');
 	for (int f = 0; f < FAMILIES; f++) {

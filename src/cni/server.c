@@ -1,6 +1,7 @@
 /*
- * One request is one call of the plugin.  server.c reads it, finds its verb and
- * keeps it until it is answered; a file a verb does the work.
+ * One request is one call of the plugin.  server.c reads it, finds its verb, lets
+ * it begin in its turn and keeps it until it is answered and nothing that it began
+ * is under way; a file a verb does the work.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -11,13 +12,22 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
+/* turn: waits until the agent serves ADD, and for older calls of the same container. */
 static const struct verb {
 	const char *name;
 	void (*begin)(struct cni_request *r);
+	void (*give_up)(struct cni_request *r, const char *why);	/* time is up */
+	unsigned limit_ms;
+	bool turn, leaves;		/* leaves: given up when the plugin leaves */
+	enum log_level failure;
 } verbs[] = {
-	{ "ADD", add_begin },
-	{ "DEL", del_begin },
+	{ "ADD", add_begin, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
+	{ "DEL", del_begin, del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
+	{ "CHECK", check_begin, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
+	{ "STATUS", status_begin, NULL, 0, false, false, LOG_DEBUG },	/* runtimes ask twice a second */
 };
+
+static void on_turn(struct deferred *d);
 
 /* The pass that follows every timer tries again. */
 static void on_again(struct timer *t)
@@ -30,7 +40,8 @@ struct cni *cni_new(struct loop *l, struct model *m, struct ipam *ipam, struct e
 	struct cni *c = xcalloc(1, sizeof *c);
 	int rc;
 
-	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam, .pod_nl = { .fd = -1 }, .again = { .fn = on_again } };
+	*c = (struct cni){ .loop = l, .model = m, .ipam = ipam, .pod_nl = { .fd = -1 }, .turn = { .fn = on_turn },
+			   .again = { .fn = on_again } };
 	if ((rc = nl_open(&c->nl, NETLINK_ROUTE, NULL)) < 0) {
 		err_set(e, -rc, "cni: netlink socket: %s", strerror(-rc));
 		free(c);
@@ -62,6 +73,10 @@ static void request_free(struct cni_request *r)
 			break;
 		}
 	timer_del(r->cni->loop, &r->deadline);
+	deferred_del(r->cni->loop, &r->later);
+	r->cni->waiting -= r->waiting_turn;
+	if (r->cni->waiting)
+		loop_defer(r->cni->loop, &r->cni->turn);
 	close_pod(r);
 	json_free(&r->conf);
 	arena_free(&r->mem);
@@ -74,6 +89,7 @@ void cni_free(struct cni *c)
 {
 	while (c->requests)
 		request_free(c->requests);
+	deferred_del(c->loop, &c->turn);
 	timer_del(c->loop, &c->again);
 	reaper_stop(c->reaper);
 	nl_close(&c->pod_nl);
@@ -89,13 +105,13 @@ static void request_answer(struct cni_request *r, uint8_t status, const struct s
 
 		r->conn = NULL;
 		conn->on_hangup = NULL;
-		if (!conn_answer(conn, status, str_text(answer), answer->len) && r->adding && status == 0) {
-			log_info("cni", "ADD %s: the plugin left before its answer", r->key);
-			add_undo(r);
+		if (!conn_answer(conn, status, str_text(answer), answer->len) && r->adding && status == CNI_DONE) {
+			add_undo_later(r);
+			return;
 		}
 	}
 	if (r->note)
-		unlink(r->note);	/* done, or refused and logged: another start would do no better */
+		unlink(r->note);	/* one that cannot be followed would come back at each start */
 	if (!r->waiting_address && !r->waiting_release)
 		request_free(r);	/* else: when what is under way ends */
 }
@@ -105,39 +121,34 @@ void request_result(struct cni_request *r, const struct endpoint *ep)
 	autostr struct str out = { 0 };
 
 	if (ep)
-		result_add(&out, r, ep, model_pod_mtu(r->cni->model));
-	request_answer(r, 0, &out);
+		result_add(&out, r, ep);
+	request_answer(r, CNI_DONE, &out);
+}
+
+static void fail(struct cni_request *r, uint8_t status, int code, const char *text)
+{
+	autostr struct str out = { 0 };
+
+	log_write(r->verb ? r->verb->failure : LOG_WARN, "cni", "%s %s: code %d: %s", r->command ? r->command : "?",
+		  r->key ? r->key : "", code, text);
+	result_error(&out, r->version, code, text);
+	request_answer(r, status, &out);
 }
 
 void request_fail(struct cni_request *r, int code, const char *fmt, ...)
 {
-	autostr struct str out = { 0 };
 	char text[400];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	log_warn("cni", "%s %s: code %d: %s", r->command ? r->command : "?", r->key ? r->key : "?", code, text);
-	result_error(&out, r->version, code, text);
-	request_answer(r, 1, &out);
+	fail(r, CNI_FAILED, code, text);
 }
 
-/* A letter or digit, then those and "_", ".", "-": so no path can be made of it. */
-bool cni_name_valid(const char *text)
+void request_note(struct cni_request *r)
 {
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	size_t len = text ? strlen(text) : 0;
-
-	return len && len <= 200 && strchr(ALNUM, text[0]) && strspn(text, ALNUM "_.-") == len;
-#undef ALNUM
-}
-
-bool cni_ifname_valid(const char *text)
-{
-	size_t len = text ? strlen(text) : 0;
-
-	return len && len < 16 && strcmp(text, ".") != 0 && strcmp(text, "..") != 0 && !strpbrk(text, "/: \t\n\v\f\r");
+	fail(r, CNI_LEAVE_NOTE, CNI_TRY_LATER, "the agent does not know its pods yet");
 }
 
 /* One of CNI_ARGS ("K8S_POD_NAME=web-0;..."); "" when absent. */
@@ -183,19 +194,46 @@ static bool payload_split(struct cni_request *r, const struct str *payload)
 	return true;
 }
 
+static const char *joined(struct arena *mem, const char *a, char between, const char *b)
+{
+	size_t size = strlen(a) + strlen(b) + 2;
+	char *text = arena_alloc(mem, size);
+
+	snprintf(text, size, "%s%c%s", a, between, b);
+	return text;
+}
+
+/* Whose attachment it is.  False when it was refused (and answered). */
+static bool read_attachment(struct cni_request *r)
+{
+	if (!cni_name_valid(r->container) || !cni_ifname_valid(r->ifname)) {
+		request_fail(r, CNI_ENVIRONMENT, "CNI_CONTAINERID %s or CNI_IFNAME %s is not valid",
+			     r->container ? r->container : "(none)", r->ifname ? r->ifname : "(none)");
+		return false;
+	}
+	if (!*r->pod || !*r->namespace)
+		r->pod = r->namespace = "";
+	if (strcmp(r->command, "ADD") == 0 && *r->pod && (!cni_pod_valid(r->pod) || !cni_pod_valid(r->namespace))) {
+		request_fail(r, CNI_ENVIRONMENT, "CNI_ARGS: %.100s/%.100s is no pod's name", r->namespace, r->pod);
+		return false;
+	}
+	r->handle = joined(&r->mem, r->network, '.', r->container);
+	r->key = joined(&r->mem, r->container, '/', r->ifname);
+	return true;
+}
+
 /* Fills the rest of r from its parts.  False when it was refused (and answered). */
 static bool request_read(struct cni_request *r)
 {
-	struct arena *mem = &r->mem;
+	const struct cni_verb *rule = cni_verb_named(r->command);
 	struct err e = { 0 };
-	char *text;
 
 	if (json_parse(&r->conf, r->conf_text, strlen(r->conf_text), &e) < 0) {
 		request_fail(r, CNI_DECODE, "network configuration: %s", e.text);
 		return false;
 	}
-	r->version = json_string(&r->conf, json_get(&r->conf, 0, "cniVersion"), mem);
-	r->network = json_string(&r->conf, json_get(&r->conf, 0, "name"), mem);
+	r->version = json_string(&r->conf, json_get(&r->conf, 0, "cniVersion"), &r->mem);
+	r->network = json_string(&r->conf, json_get(&r->conf, 0, "name"), &r->mem);
 	if (!r->version || !cni_version_known(r->version)) {
 		request_fail(r, CNI_VERSION, "cniVersion %s is not supported", r->version ? r->version : "is missing and");
 		return false;
@@ -204,20 +242,7 @@ static bool request_read(struct cni_request *r)
 		request_fail(r, CNI_CONFIG, "name %s: not a network's name", r->network ? r->network : "(none)");
 		return false;
 	}
-	if (!cni_name_valid(r->container) || !cni_ifname_valid(r->ifname)) {
-		request_fail(r, CNI_ENVIRONMENT, "CNI_CONTAINERID %s or CNI_IFNAME %s is not valid",
-			     r->container ? r->container : "(none)", r->ifname ? r->ifname : "(none)");
-		return false;
-	}
-	if (!*r->pod || !*r->namespace)
-		r->pod = r->namespace = "";
-	text = arena_alloc(mem, strlen(r->network) + strlen(r->container) + 2);
-	snprintf(text, strlen(r->network) + strlen(r->container) + 2, "%s.%s", r->network, r->container);
-	r->handle = text;
-	text = arena_alloc(mem, strlen(r->container) + strlen(r->ifname) + 2);
-	snprintf(text, strlen(r->container) + strlen(r->ifname) + 2, "%s/%s", r->container, r->ifname);
-	r->key = text;
-	return true;
+	return !rule || !(rule->flags & NEEDS_CONTAINER) || read_attachment(r);
 }
 
 static void on_hangup(struct conn *conn)
@@ -225,9 +250,9 @@ static void on_hangup(struct conn *conn)
 	struct cni_request *r = conn->ctx;
 
 	r->conn = NULL;
-	if (r->adding) {
-		log_info("cni", "ADD %s: the plugin left before its answer", r->key);
-		add_abandon(r);
+	if (r->verb->leaves) {
+		log_info("cni", "%s %s: the plugin left before its answer", r->command, r->key);
+		r->verb->give_up(r, "");
 	}
 }
 
@@ -235,37 +260,67 @@ static void on_deadline(struct timer *t)
 {
 	struct cni_request *r = container_of(t, struct cni_request, deadline);
 
-	if (r->adding) {
-		add_abandon(r);
-		return;
-	}
-	if (!r->note)
-		request_result(r, NULL);	/* DEL: the release stays queued */
+	r->verb->give_up(r, r->waiting_turn ? "the agent is not ready yet" : "not done in time");
 }
 
-static struct cni_request *request_new(struct cni *c)
+/* The youngest comes last; a DEL that was noted is older than what any plugin still waits for. */
+static struct cni_request *request_new(struct cni *c, bool noted)
 {
-	struct cni_request *r = xcalloc(1, sizeof *r);
+	struct cni_request *r = xcalloc(1, sizeof *r), **at = &c->requests;
 
-	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline },
-				   .next = c->requests };
-	c->requests = r;
+	while (*at && !noted)
+		at = &(*at)->next;
+	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline }, .next = *at };
+	*at = r;
 	return r;
+}
+
+static bool turn_has_come(const struct cni_request *r)
+{
+	if (!r->cni->open)
+		return false;
+	for (const struct cni_request *older = r->cni->requests; older != r; older = older->next)
+		if (older->handle && strcmp(older->handle, r->handle) == 0)
+			return false;
+	return true;
 }
 
 static void request_begin(struct cni_request *r)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		if (strcmp(verbs[i].name, r->command) == 0) {
-			verbs[i].begin(r);
-			return;
-		}
-	request_fail(r, CNI_ENVIRONMENT, "CNI_COMMAND %s: not in this version", r->command);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs) && !r->verb; i++)
+		if (strcmp(verbs[i].name, r->command) == 0)
+			r->verb = &verbs[i];
+	if (!r->verb) {
+		request_fail(r, CNI_ENVIRONMENT, "CNI_COMMAND %s: not in this version", r->command);
+		return;
+	}
+	r->adding = r->verb->begin == add_begin;
+	if (r->verb->limit_ms)
+		timer_set(r->cni->loop, &r->deadline, r->verb->limit_ms);
+	r->waiting_turn = r->verb->turn && !turn_has_come(r);
+	r->cni->waiting += r->waiting_turn;
+	if (!r->waiting_turn)
+		r->verb->begin(r);
+}
+
+/* Something has ended, or the agent is ready. */
+static void on_turn(struct deferred *d)
+{
+	struct cni *c = container_of(d, struct cni, turn);
+
+	for (struct cni_request *r = c->requests, *next; r && c->waiting; r = next) {
+		next = r->next;		/* what begins ends nothing but itself */
+		if (!r->waiting_turn || !turn_has_come(r))
+			continue;
+		r->waiting_turn = false;
+		c->waiting--;
+		r->verb->begin(r);
+	}
 }
 
 void cni_handle(struct cni *c, struct conn *conn)
 {
-	struct cni_request *r = request_new(c);
+	struct cni_request *r = request_new(c, false);
 
 	r->conn = conn;
 	conn->ctx = r;
@@ -283,7 +338,7 @@ void cni_handle(struct cni *c, struct conn *conn)
 
 void cni_note(struct cni *c, const char *path, const struct str *payload)
 {
-	struct cni_request *r = request_new(c);
+	struct cni_request *r = request_new(c, true);
 
 	r->note = xstrdup(path);
 	if (!payload_split(r, payload) || strcmp(r->command, "DEL") != 0) {
@@ -299,11 +354,7 @@ void cni_note(struct cni *c, const char *path, const struct str *payload)
 void cni_open(struct cni *c)
 {
 	c->open = true;
-	for (struct cni_request *r = c->requests, *next; r; r = next) {
-		next = r->next;
-		if (r->adding && !r->waiting_address && !r->waiting_pass)
-			add_begin(r);
-	}
+	loop_defer(c->loop, &c->turn);
 }
 
 void cni_after_pass(struct cni *c)

@@ -36,8 +36,42 @@ struct shim {
 	struct str payload;
 	struct json json;
 	struct arena mem;
-	const char *command, *version, *socket;
+	const char *version, *socket;
+	const struct cni_verb *verb;
 };
+
+/* 0, or -errno: a result that nobody can read is a failure. */
+static int put(int fd, const struct str *text)
+{
+	for (size_t at = 0; at < text->len; ) {
+		ssize_t n = write(fd, text->s + at, text->len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+static bool is(const struct shim *s, const char *verb)
+{
+	return strcmp(s->verb->name, verb) == 0;
+}
+
+/* One line for the runtime's log, whatever the text holds. */
+static void say(const char *text)
+{
+	autostr struct str line = { 0 };
+
+	str_printf(&line, "manx: %s", text);
+	for (size_t i = 0; i < line.len; i++)
+		if (line.s[i] == '\n' || line.s[i] == '\r')
+			line.s[i] = ' ';
+	str_puts(&line, "\n");
+	put(STDERR_FILENO, &line);
+}
 
 /* The error as JSON on stdout, one line on stderr. */
 static int shim_fail(const struct shim *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -51,8 +85,8 @@ static int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	result_error(&out, s->version, code, text);
-	fputs(out.s, stdout);
-	fprintf(stderr, "manx: %s\n", text);
+	put(STDOUT_FILENO, &out);
+	say(text);
 	return 1;
 }
 
@@ -74,18 +108,18 @@ static int read_stdin(struct str *to)
 }
 
 /* Every variable that the verb needs and does not have, in one message. */
-static bool env_missing(const char *command, struct str *missing)
+static bool env_missing(unsigned needs, struct str *missing)
 {
-	static const struct { const char *name, *verbs; } needs[] = {
-		{ "CNI_CONTAINERID", "ADD DEL CHECK" }, { "CNI_NETNS", "ADD CHECK" },
-		{ "CNI_IFNAME", "ADD DEL CHECK" }, { "CNI_PATH", "ADD DEL CHECK GC STATUS" },
+	static const struct { const char *name; unsigned flag; } variables[] = {
+		{ "CNI_CONTAINERID", NEEDS_CONTAINER }, { "CNI_NETNS", NEEDS_NETNS }, { "CNI_IFNAME", NEEDS_IFNAME },
+		{ "CNI_PATH", NEEDS_PATH },
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
-		const char *value = getenv(needs[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(variables); i++) {
+		const char *value = getenv(variables[i].name);
 
-		if (strstr(needs[i].verbs, command) && (!value || !*value))
-			str_printf(missing, "%s%s", missing->len ? ", " : "", needs[i].name);
+		if (needs & variables[i].flag && (!value || !*value))
+			str_printf(missing, "%s%s", missing->len ? ", " : "", variables[i].name);
 	}
 	return missing->len;
 }
@@ -95,6 +129,7 @@ static int read_conf(struct shim *s)
 {
 	struct err e = { 0 };
 	int rc = read_stdin(&s->conf);
+	json_value socket;
 
 	if (rc < 0)
 		return shim_fail(s, CNI_IO, "stdin: %s", strerror(-rc));
@@ -103,14 +138,20 @@ static int read_conf(struct shim *s)
 	if (json_type(&s->json, 0) != JSON_OBJECT)
 		return shim_fail(s, CNI_DECODE, "network configuration: want an object");
 	s->version = json_string(&s->json, json_get(&s->json, 0, "cniVersion"), &s->mem);
-	s->socket = json_string(&s->json, json_get(&s->json, 0, "socket"), &s->mem);
-	if (!s->socket)
-		s->socket = CNI_DEFAULT_SOCKET;
+	socket = json_get(&s->json, 0, "socket");
+	s->socket = json_string(&s->json, socket, &s->mem);
 	if (!s->version)
 		return shim_fail(s, CNI_VERSION, "network configuration has no cniVersion");
 	if (!cni_version_known(s->version))
 		return shim_fail(s, CNI_VERSION, "cniVersion %s is not supported (0.3.1, 0.4.0, 1.0.0 and 1.1.0 are)",
 				 s->version);
+	if (!cni_verb_in_version(s->verb, s->version))
+		return shim_fail(s, CNI_VERSION, "CNI_COMMAND %s wants cniVersion %s or later, the network configuration says %s",
+				 s->verb->name, s->verb->since, s->version);
+	if (!s->socket && json_type(&s->json, socket) != JSON_NULL)
+		return shim_fail(s, CNI_CONFIG, "network configuration: socket: want a string");
+	if (!s->socket)
+		s->socket = CNI_DEFAULT_SOCKET;
 	return 0;
 }
 
@@ -174,11 +215,14 @@ static void pod_sysctls(bool ipv6)
 			fs_sysctl(wanted[i].path, wanted[i].value);
 }
 
-/* fds: an rtnetlink socket inside the namespace, and the namespace.  0, or a printed failure's exit code. */
+/*
+ * fds: an rtnetlink socket inside the namespace, and the namespace.  CHECK only looks.  0, or a printed
+ * failure's exit code.
+ */
 static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 {
 	const char *path = getenv("CNI_NETNS");
-	bool ipv6 = node_serves_ipv6();
+	const bool add = is(s, "ADD"), ipv6 = add && node_serves_ipv6();
 
 	if ((fds[1] = netns_open(s, path)) < 0)
 		return 1;
@@ -186,7 +230,8 @@ static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
 	if (setns(fds[1], CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
-	pod_sysctls(ipv6);
+	if (add)
+		pod_sysctls(ipv6);
 	fds[0] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (fds[0] < 0)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
@@ -203,34 +248,56 @@ static void make_payload(struct shim *s)
 	str_add(&s->payload, str_text(&s->conf), s->conf.len);
 }
 
-/* An agent that has come meanwhile may have read its notes already: it is asked, and the note goes. */
-static int hand_over(struct shim *s, const char *note)
+/* One request and its answer.  0, a negative errno, or the exit code of a failure that was printed. */
+static int converse(const struct shim *s, unsigned connect_ms, unsigned answer_ms, uint8_t *status, struct str *answer)
 {
-	autoclose int fd = frame_connect(s->socket, 0);
-	autostr struct str answer = { 0 };
-	uint8_t status;
+	autoclose int agent = frame_connect(s->socket, connect_ms);
+	const bool enters = s->verb->flags & NEEDS_NETNS;
+	int fds[FRAME_FDS] = { -1, -1 }, rc;
 
-	if (fd >= 0 && frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len, NULL, 0) == 0 &&
-	    frame_answer(fd, CNI_SHIM_MS, &status, &answer) == 0 && status == 0)
-		unlink(note);
-	return 0;
+	if (agent < 0)
+		return agent;
+	if (enters && (rc = enter_netns(s, agent, fds)) != 0)
+		return rc;
+	rc = frame_send(agent, FRAME_CNI, s->payload.s, s->payload.len, fds, enters ? FRAME_FDS : 0);
+	return rc < 0 ? rc : frame_answer(agent, answer_ms, status, answer);
 }
 
-/* DEL without an agent: a note beside its socket, which it follows when it starts. */
-static int leave_note(struct shim *s)
+/* A file beside the agent's socket, which it follows when it starts.  0, or a printed failure's exit code. */
+static int write_note(const struct shim *s, char path[512])
 {
 	const char *slash = strrchr(s->socket, '/'), *container = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
-	char dir[CONFIG_PATH_MAX + 8], path[512];
+	char run_dir[256];
 	int rc;
 
-	if (!slash || !cni_name_valid(container) || !cni_ifname_valid(ifname))
+	if (!cni_name_valid(container) || !cni_ifname_valid(ifname))
 		return shim_fail(s, CNI_ENVIRONMENT, "CNI_CONTAINERID or CNI_IFNAME is not valid");
-	snprintf(dir, sizeof dir, "%.*s/del", (int)(slash - s->socket), s->socket);
-	snprintf(path, sizeof path, "%s/%s@%s", dir, container, ifname);
-	if ((rc = fs_mkdirs(dir, 0700)) < 0 || (rc = fs_replace(AT_FDCWD, path, s->payload.s, s->payload.len, 0600)) < 0)
-		return shim_fail(s, CNI_TRY_LATER, "no agent on %s, and its note %s cannot be written: %s", s->socket, path,
-				 strerror(-rc));
-	return hand_over(s, path);
+	if (!slash || (size_t)(slash - s->socket) >= sizeof run_dir)
+		return shim_fail(s, CNI_CONFIG, "socket %.100s: not the path of an agent's socket", s->socket);
+	snprintf(run_dir, sizeof run_dir, "%.*s", (int)(slash - s->socket), s->socket);
+	snprintf(path, 512, "%s/del", run_dir);
+	if ((rc = fs_mkdirs(path, 0700)) == 0) {
+		snprintf(path, 512, CNI_NOTE_FORMAT, run_dir, container, ifname);
+		rc = fs_replace(AT_FDCWD, path, s->payload.s, s->payload.len, 0600);
+	}
+	return rc < 0 ? shim_fail(s, CNI_TRY_LATER, "no agent on %s, and the note %s cannot be written: %s", s->socket, path,
+				  strerror(-rc)) : 0;
+}
+
+/*
+ * DEL without an agent that could do it.  An agent that has started meanwhile may have looked for notes just before
+ * this one was there: it is asked once more.
+ */
+static int leave_note(const struct shim *s)
+{
+	autostr struct str answer = { 0 };
+	char path[512];
+	uint8_t status;
+	int rc = write_note(s, path);
+
+	if (rc == 0 && converse(s, 0, CNI_NOTED_MS, &status, &answer) == 0 && status == CNI_DONE)
+		unlink(path);
+	return rc;
 }
 
 /* The agent's error, as a line for the runtime's log. */
@@ -242,59 +309,61 @@ static void say_error(struct shim *s, const struct str *answer)
 		return;
 	const char *text = json_string(&j, json_get(&j, 0, "msg"), &s->mem);
 
-	fprintf(stderr, "manx: %s\n", text ? text : "failed");
+	say(text ? text : "failed");
 	json_free(&j);
+}
+
+static int no_answer(const struct shim *s, int rc)
+{
+	const bool absent = rc == -ENOENT || rc == -ECONNREFUSED;
+	const int code = is(s, "STATUS") || (absent && !is(s, "ADD")) ? CNI_UNAVAILABLE : CNI_TRY_LATER;
+
+	if (rc == -ENAMETOOLONG)
+		return shim_fail(s, CNI_CONFIG, "network configuration: socket: longer than a socket's path may be");
+	return shim_fail(s, code, "%s on %s: %s", absent ? "no agent" : "agent", s->socket, strerror(-rc));
 }
 
 static int ask_agent(struct shim *s)
 {
-	const bool add = strcmp(s->command, "ADD") == 0, del = strcmp(s->command, "DEL") == 0;
-	autoclose int fd = frame_connect(s->socket, add ? CNI_CONNECT_MS : 0);
+	const bool del = is(s, "DEL");
 	autostr struct str answer = { 0 };
-	int fds[FRAME_FDS] = { -1, -1 }, rc;
-	uint8_t status;
+	uint8_t status = CNI_FAILED;
+	int rc;
 
 	make_payload(s);
-	if (fd < 0 && del)
-		return leave_note(s);
-	if (fd < 0)
-		return shim_fail(s, add ? CNI_TRY_LATER : CNI_UNAVAILABLE, "no agent on %s: %s", s->socket, strerror(-fd));
-	if (add && (rc = enter_netns(s, fd, fds)) != 0)
-		return rc;
-	rc = frame_send(fd, FRAME_CNI, s->payload.s, s->payload.len, fds, add ? FRAME_FDS : 0);
-	if (rc == 0)
-		rc = frame_answer(fd, CNI_SHIM_MS, &status, &answer);
-	if (rc < 0 && del)
+	rc = converse(s, is(s, "ADD") ? CNI_CONNECT_MS : 0, is(s, "STATUS") ? CNI_STATUS_MS : CNI_SHIM_MS, &status, &answer);
+	if (del && rc != -ENAMETOOLONG && (rc < 0 || status == CNI_LEAVE_NOTE))
 		return leave_note(s);
 	if (rc < 0)
-		return shim_fail(s, CNI_TRY_LATER, "agent on %s: %s", s->socket, strerror(-rc));
-	if (write(STDOUT_FILENO, str_text(&answer), answer.len) < 0)
-		return 1;
+		return no_answer(s, rc);
+	if (rc > 0)
+		return rc;
+	rc = put(STDOUT_FILENO, &answer);
 	if (status)
 		say_error(s, &answer);
-	_exit(status);		/* nothing is left to flush or to give back */
+	else if (rc < 0)
+		say("the result cannot be written");
+	_exit(status || rc < 0 ? 1 : 0);	/* nothing is left to flush or to give back */
 }
 
 int cni_shim(void)
 {
-	static const char *const verbs[] = { "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION" };
-	struct shim s = { .command = getenv("CNI_COMMAND") };
-	autostr struct str missing = { 0 };
-	bool known = false;
+	const char *command = getenv("CNI_COMMAND");
+	struct shim s = { .verb = cni_verb_named(command) };
+	autostr struct str text = { 0 };
 	int rc;
 
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		known |= strcmp(s.command, verbs[i]) == 0;
-	if (!known)
-		return shim_fail(&s, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", s.command);
-	if (strcmp(s.command, "VERSION") == 0) {
-		result_versions(&missing, NULL);
-		fputs(missing.s, stdout);
-		return 0;
+	if (!s.verb)
+		return shim_fail(&s, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", command);
+	if (is(&s, "VERSION")) {
+		result_versions(&text, NULL);
+		return put(STDOUT_FILENO, &text) < 0;
 	}
-	if (env_missing(s.command, &missing))
-		return shim_fail(&s, CNI_ENVIRONMENT, "not in the environment: %s", missing.s);
+	if (env_missing(s.verb->flags, &text))
+		return shim_fail(&s, CNI_ENVIRONMENT, "not in the environment: %s", text.s);
 	if ((rc = read_conf(&s)) != 0)
 		return rc;
+	if (s.verb->flags & NOT_BUILT)
+		return shim_fail(&s, CNI_ENVIRONMENT, "CNI_COMMAND %s: not in this version", s.verb->name);
 	return ask_agent(&s);
 }
