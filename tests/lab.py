@@ -443,6 +443,23 @@ class Node(Namespace):
         self.end(signo)
         return self.start(**config)
 
+    @contextlib.contextmanager
+    def traced(self, *options):
+        """The agent under strace meanwhile."""
+        pid = self.process.pid
+        tracer = subprocess.Popen(["strace", "-qq", *options, "-p", str(pid)], preexec_fn=die_with_parent)
+
+        def is_there():
+            with open("/proc/%d/status" % pid) as f:
+                return "TracerPid:\t%d\n" % tracer.pid in f.read()
+        try:
+            wait_for("strace is there", is_there)
+            yield
+        finally:
+            tracer.terminate()
+            self.process.poll()
+            tracer.wait(10)
+
     def manx(self, *args, **kw):
         """The binary as a command, pointed at this node's socket (in the node's namespace only if need be)."""
         return run([BINARY, *args, "--socket", self.socket_path], env={"PATH": PATH}, **kw)

@@ -3,6 +3,8 @@
  * it on makes the kernel forget default routes learned from router
  * advertisements unless accept_ra is 2, so links that have 1 get 2 first.
  * What is on already is never written again, and nothing is ever turned off.
+ * Whoever turns it off while the agent runs is told of in the log, and it is on again at
+ * once: the kernel says so (events.c).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -53,21 +55,27 @@ static bool served(const struct model *m, int family)
 	return false;
 }
 
+static void forward(struct node_agent *n, int family)
+{
+	const char *path = switches[family];
+	int rc;
+
+	if (family == FAMILY_V6 && !reads_one(path))
+		keep_learned_routes();
+	rc = fs_sysctl(path, "1");
+	if (rc < 0)
+		model_problem(n->model, "node", path, "make it writable, or set it to 1",
+			      "%s: cannot turn forwarding on: %s", path, strerror(-rc));
+	else
+		model_problem_clear(n->model, "node", path);
+	if (rc > 0)
+		log_info("node", "IPv%d forwarding turned on", family == FAMILY_V6 ? 6 : 4);
+}
+
 void forward_run(struct node_agent *n)
 {
-	for (int f = 0; f < FAMILIES; f++) {
-		int rc;
-
-		if (n->forwarding[f] || !served(n->model, f))
-			continue;
-		if (f == FAMILY_V6 && !reads_one(switches[f]))
-			keep_learned_routes();
-		rc = fs_sysctl(switches[f], "1");
-		n->forwarding[f] = rc >= 0;
-		if (rc > 0)
-			log_info("node", "IPv%d forwarding turned on", f == FAMILY_V6 ? 6 : 4);
-		if (rc < 0)
-			model_problem(n->model, "node", switches[f], "make it writable, or set it to 1",
-				      "%s: cannot turn forwarding on: %s", switches[f], strerror(-rc));
-	}
+	for (int f = 0; f < FAMILIES; f++)
+		if (served(n->model, f))
+			forward(n, f);
+	n->forwarding = true;
 }

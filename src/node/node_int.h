@@ -15,13 +15,16 @@ struct node_agent {
 	bool writing;
 	struct timer retry;
 	/* forward.c */
-	bool forwarding[FAMILIES];
+	bool forwarding;		/* seen to, as far as is known */
 	/* publish.c */
 	bool swept;			/* endpoints of pods that died while we were away are withdrawn */
 };
 
 enum { NODE_SETTLE_MS = 50, NODE_RETRY_MS = 1000 };
 
+/* events.c */
+int events_open(struct node_agent *n);		/* 0 or -errno */
+void events_close(struct node_agent *n);	/* repeatable */
 /* detect.c: what config->node_address means right now, to the model's uplink row. */
 void detect_run(struct node_agent *n);
 /* register.c */
