@@ -27,6 +27,8 @@ struct meta {
 	bool deleting;			/* metadata.deletionTimestamp is set */
 };
 struct label { const char *key, *value; };
+/* Where a user's file gives an object.  file NULL: none does; line 0: not as it stands there now. */
+struct place { const char *file; unsigned line; };
 
 /* The value of key, or NULL. */
 const char *label_find(const struct label *l, unsigned count, const char *key);

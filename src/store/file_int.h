@@ -16,6 +16,7 @@ struct file_ref {
 	struct row *half;		/* kinds that are merged: what the user gives, while it is shown */
 	uint32_t mark;			/* == file->mark: named by the file as it is now */
 	bool shown;			/* the model's row is this one's, or its last good state */
+	bool stand_in;			/* what is shown stands for a refused object, see kind->closed */
 	bool tried;			/* was read again in order to be shown */
 };
 

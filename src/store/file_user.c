@@ -215,21 +215,6 @@ static void error_note(struct reading *in, const char *text)
 		str_copy(in->first, sizeof in->first, text);
 }
 
-static void on_refused(struct reading *in, const struct store_object *o)
-{
-	char key[OBJECT_KEY_MAX];
-	struct file_ref *r = NULL;
-
-	if (object_key(key, &o->ref))
-		r = ref_find(object_find(in->f, o->ref.kind, key), in->file);
-	if (r)
-		r->mark = in->file->mark;
-	error_note(in, o->err.text);
-	if (!in->quiet)
-		log_err("store", "%s/%s:%s%s", in->f->path, in->file->name, o->err.text,
-			r && r->shown ? " (its last good state stays)" : "");
-}
-
 static void say_twice(const struct reading *in, const struct file_ref *r)
 {
 	const struct file_object *o = r->object;
@@ -239,39 +224,76 @@ static void say_twice(const struct reading *in, const struct file_ref *r)
 		 o->refs->file->name, second->file->name);
 }
 
-static void on_good(struct reading *in, struct store_object *o)
+/* The file's reference to the object; says so when another file has one too. */
+static struct file_ref *ref_get(const struct reading *in, const struct kind *k, const char *key)
 {
-	struct file_object *object = object_get(in->f, o->ref.kind, o->row->key);
+	struct file_object *object = object_get(in->f, k, key);
 	struct file_ref *r = ref_find(object, in->file);
 
-	if (r && r->mark == in->file->mark) {
+	if (r)
+		return r;
+	r = ref_new(object, in->file);
+	if (object->refs->next)
+		say_twice(in, r);
+	return r;
+}
+
+static void row_show(const struct reading *in, struct file_ref *r, struct store_object *o)
+{
+	if (o->ref.kind->place)
+		kind_place(o->ref.kind, o->row)->file = arena_str(&o->row->mem, in->file->name);
+	ref_show(in->f, r, o->row);
+	r->stand_in = o->err.code;
+	o->row = NULL;
+}
+
+static void on_refused(struct reading *in, struct store_object *o)
+{
+	struct file_ref *r = NULL;
+	char key[OBJECT_KEY_MAX];
+	bool stays;
+
+	if (o->row)
+		r = ref_get(in, o->ref.kind, o->row->key);
+	else if (object_key(key, &o->ref))
+		r = ref_find(object_find(in->f, o->ref.kind, key), in->file);
+	stays = r && r->shown && !r->stand_in;
+	error_note(in, o->err.text);
+	if (!in->quiet)
+		log_err("store", "%s/%s:%s%s", in->f->path, in->file->name, o->err.text,
+			stays ? " (its last good state stays)" : o->row ? " (closed until it is corrected)" : "");
+	if (!r)
+		return;
+	r->mark = in->file->mark;
+	if (o->row && !stays && r->object->refs == r)
+		row_show(in, r, o);
+}
+
+static void on_good(struct reading *in, struct store_object *o)
+{
+	struct file_ref *r = ref_get(in, o->ref.kind, o->row->key);
+
+	if (r->mark == in->file->mark) {
 		char text[OBJECT_KEY_MAX + 80];
 
 		snprintf(text, sizeof text, " %s %s: named before in this file, the first one counts",
-			 object->kind->kind, object->key);
+			 o->ref.kind->kind, o->row->key);
 		error_note(in, text);
 		if (!in->quiet)
 			log_err("store", "%s/%s:%s", in->f->path, in->file->name, text);
 		return;
 	}
-	if (!r) {
-		r = ref_new(object, in->file);
-		if (object->refs->next)
-			say_twice(in, r);
-	}
 	r->mark = in->file->mark;
-	if (object->refs != r)
-		return;
-	ref_show(in->f, r, o->row);
-	o->row = NULL;
+	if (r->object->refs == r)
+		row_show(in, r, o);
 }
 
 static void on_object(void *ctx, struct store_object *o)
 {
-	if (o->row)
-		on_good(ctx, o);
-	else if (o->err.code)
+	if (o->err.code)
 		on_refused(ctx, o);
+	else if (o->row)
+		on_good(ctx, o);
 	else
 		on_foreign(ctx, o);
 }
@@ -292,7 +314,7 @@ static void file_parse(struct file_store *f, struct user_file *file, bool quiet)
 	struct err e = { 0 };
 
 	file->mark++;
-	if (store_read_text(str_text(&f->text), f->text.len, on_object, &in, &e) == 0) {
+	if (store_read_text(text_format(file->name), str_text(&f->text), f->text.len, on_object, &in, &e) == 0) {
 		drop_unnamed(f, file);
 	} else {
 		error_note(&in, e.text);
@@ -383,13 +405,6 @@ static void settle(struct file_store *f)
 
 /* --- the folder --- */
 
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t len = strlen(name), n = strlen(suffix);
-
-	return len > n && strcmp(name + len - n, suffix) == 0;
-}
-
 /* Where name is, or where it would have to be. */
 static unsigned file_place(const struct file_store *f, const char *name, bool *found)
 {
@@ -438,29 +453,18 @@ static void file_remove(struct file_store *f, unsigned place)
 	free(file);
 }
 
-static void yaml_look(struct file_store *f, struct user_file *file)
-{
-	if (!file->read)
-		log_warn("store", "%s/%s: YAML files are not in this version: ignored", f->path, file->name);
-	file->read = true;
-}
-
 static void file_look(struct file_store *f, const char *name)
 {
-	bool yaml = has_suffix(name, ".yaml") || has_suffix(name, ".yml"), found;
-	unsigned place;
 	struct user_file *file;
-	int rc;
+	unsigned place;
+	bool found;
 
-	if (name[0] == '.' || !(yaml || has_suffix(name, ".json")))
+	if (name[0] == '.' || text_format(name) == TEXT_NONE)
 		return;
 	place = file_place(f, name, &found);
 	file = found ? f->files[place] : file_new(f, place, name);
-	rc = yaml ? faccessat(f->dir, name, F_OK, 0) < 0 ? -errno : 0 : file_read(f, file, false);
-	if (rc == -ENOENT)
+	if (file_read(f, file, false) == -ENOENT)
 		file_remove(f, place);
-	else if (yaml)
-		yaml_look(f, file);
 }
 
 void file_user_look(struct file_store *f, const char *name)

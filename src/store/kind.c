@@ -67,6 +67,11 @@ struct meta *kind_meta(const struct kind *k, struct row *row)
 	return (struct meta *)((char *)row + k->meta);
 }
 
+struct place *kind_place(const struct kind *k, struct row *row)
+{
+	return (struct place *)((char *)row + k->place);
+}
+
 /* --- names --- */
 
 static bool is_alnum(char c)
@@ -179,7 +184,7 @@ static void ref_read(const struct json *j, json_value object, const struct kind 
 	json_value meta = json_get(j, object, "metadata"), namespace = json_get(j, meta, "namespace");
 
 	*ref = (struct object_ref){ .kind = k };
-	if (k->namespaced && json_type(j, namespace) == JSON_NULL)
+	if (k->namespaced && (json_type(j, namespace) == JSON_NULL || json_is(j, namespace, "")))
 		str_copy(ref->namespace, sizeof ref->namespace, "default");
 	else if (k->namespaced)
 		short_string(j, namespace, ref->namespace, sizeof ref->namespace);
@@ -188,32 +193,41 @@ static void ref_read(const struct json *j, json_value object, const struct kind 
 		ref->name[0] = '\0';
 }
 
-static struct row *row_decode(struct json_ctx *c, json_value object, const struct kind *k)
+/* metadata and the key.  Where the kind fails closed, the identity alone will do. */
+static int identity_decode(struct json_ctx *c, json_value object, const struct object_ref *ref, struct row *row)
 {
-	struct row *row = row_new(k->row_size);
-	struct meta *m = kind_meta(k, row);
-	struct object_ref ref = { .kind = k };
+	struct meta *m = kind_meta(ref->kind, row);
+	int rc = meta_decode(c, object, ref->kind, m, &row->mem);
 	char key[OBJECT_KEY_MAX];
 
-	c->mem = &row->mem;
-	if (meta_decode(c, object, k, m, &row->mem) < 0)
-		goto bad;
-	str_copy(ref.namespace, sizeof ref.namespace, m->namespace);
-	str_copy(ref.name, sizeof ref.name, m->name);
-	if (!object_key(key, &ref)) {
+	if (rc < 0 && !(ref->kind->closed && *ref->name))
+		return rc;
+	if (rc < 0) {
+		*m = (struct meta){ .namespace = arena_str(&row->mem, ref->namespace),
+				    .name = arena_str(&row->mem, ref->name), .uid = "" };
+		c->path[0] = '\0';
+	}
+	if (!object_key(key, ref)) {
 		kind_path_push(c, "metadata.name");
-		json_refuse(c, json_path(c->j, object, "metadata.name"), "%s: not the name of a CIDR", m->name);
-		goto bad;
+		return json_refuse(c, json_path(c->j, object, "metadata.name"), "%s: not the name of a CIDR", m->name);
 	}
 	/* Of most kinds the key is the name, or can share its bytes with nothing. */
 	row->key = strcmp(key, m->name) == 0 ? m->name : arena_str(&row->mem, key);
-	if (k->decode(c, object, row) < 0)
-		goto bad;
-	row->digest = k->digest(row);
+	return 0;
+}
+
+static struct row *row_decode(struct json_ctx *c, json_value object, const struct object_ref *ref)
+{
+	struct row *row = row_new(ref->kind->row_size);
+
+	c->mem = &row->mem;
+	if (identity_decode(c, object, ref, row) < 0 ||
+	    (ref->kind->decode(c, object, row) < 0 && !ref->kind->closed)) {
+		row_free(row);
+		return NULL;
+	}
+	row->digest = ref->kind->digest(row);
 	return row;
-bad:
-	row_free(row);
-	return NULL;
 }
 
 struct row *kind_decode(const struct json *j, json_value object, struct object_ref *ref, struct err *e)
@@ -242,7 +256,7 @@ struct row *kind_decode(const struct json *j, json_value object, struct object_r
 	if (!k)
 		return NULL;
 	ref_read(j, object, k, ref);
-	return row_decode(&c, object, k);
+	return row_decode(&c, object, ref);
 }
 
 /* --- writing --- */

@@ -17,6 +17,7 @@ struct kind {
 	bool agents;			/* written by agents: lives in .manx too */
 	size_t table;			/* offset in struct model */
 	size_t meta;			/* offset of struct meta in the row */
+	size_t place;			/* offset of a struct place in the row; 0: of no interest */
 	size_t row_size;
 	const char *annotations;	/* only annotations that begin so are kept; NULL: all */
 	/*
@@ -25,6 +26,13 @@ struct kind {
 	 * 0, or negative with c->e filled.
 	 */
 	int (*decode)(struct json_ctx *c, json_value object, struct row *row);
+	/*
+	 * A kind that fails closed (policies): a refused object without a last good state is not absent.
+	 * What decode() has left in the row then counts, so that is to be the most closed reading of what
+	 * can be read: it goes on after an error, c->e keeps the first.  When metadata is bad, decode() is
+	 * called all the same, with namespace and name only and c->e filled.
+	 */
+	bool closed;
 	/* Over what matters: not the version, not a heartbeat.  Rows that are written get it too, see store_put(). */
 	uint64_t (*digest)(const struct row *row);
 	/* Writes the members after metadata ("spec", ...) of row; NULL for kinds that agents never write. */
@@ -40,6 +48,7 @@ const struct kind *kind_find(const char *api_version, const char *kind);	/* NULL
 const struct kind *kind_named(const char *kind);	/* "IPPool" or "ippools"; must exist for constants */
 struct table *kind_table(const struct kind *k, struct model *m);
 struct meta *kind_meta(const struct kind *k, struct row *row);
+struct place *kind_place(const struct kind *k, struct row *row);	/* only where k->place is set */
 
 struct object_ref {
 	const struct kind *kind;
@@ -59,7 +68,8 @@ bool kind_name_ok(const struct kind *k, const char *namespace, const char *name)
 /*
  * One object (a checked document's value) to a new row of its kind, meta, digest and
  * defaults filled in ("default" namespace, label kubernetes.io/metadata.name).
- * NULL with *e filled ("LINE:COL: path: text").  ref->kind is NULL when the object is of
+ * NULL with *e filled ("LINE:COL: path: text"); of a kind that fails closed the row that
+ * stands for the refused object, with *e filled.  ref->kind is NULL when the object is of
  * a kind that is not ours: then NULL is no error and e->code is 0.
  * *ref, when not NULL, is filled as far as the object could be read, also on failure
  * (name "": it has none that is fit for use), so that the one object can be named and

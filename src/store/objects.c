@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/util.h"
+#include "wire/yaml.h"
 
 enum { REFUSED_MAX = 1000 };	/* finding each one's line costs a walk through the text */
 
@@ -13,6 +15,8 @@ struct walk {
 	void (*each)(void *ctx, struct store_object *o);
 	void *ctx;
 	unsigned refused;
+	const char *counted;		/* JSON: lines are counted as far as here */
+	unsigned line;
 };
 
 static void text_of(const struct json *j, json_value v, char *buf, size_t size)
@@ -22,6 +26,22 @@ static void text_of(const struct json *j, json_value v, char *buf, size_t size)
 
 	str_copy(buf, size, text ? text : "");
 	arena_free(&mem);
+}
+
+/* Objects come in the order of the text. */
+static unsigned line_of(struct walk *w, json_value v)
+{
+	const char *begin;
+	unsigned column;
+	size_t len;
+
+	if (w->j->marks) {
+		json_place(w->j, v, &w->line, &column);
+		return w->line;
+	}
+	for (begin = json_raw(w->j, v, &len); w->counted < begin; w->counted++)
+		w->line += *w->counted == '\n';
+	return w->line;
 }
 
 /* False when this is the one bad object that is too many. */
@@ -39,6 +59,8 @@ static bool object_read(struct walk *w, json_value v)
 	struct store_object o = { .row = NULL };
 
 	o.row = kind_decode(w->j, v, &o.ref, &o.err);
+	if (o.row && o.ref.kind->place)
+		kind_place(o.ref.kind, o.row)->line = line_of(w, v);
 	text_of(w->j, json_get(w->j, v, "apiVersion"), o.api_version, sizeof o.api_version);
 	text_of(w->j, json_get(w->j, v, "kind"), o.kind_name, sizeof o.kind_name);
 	return object_give(w, &o);
@@ -71,29 +93,44 @@ static bool element_read(struct walk *w, json_value v)
 	return list ? list_read(w, v) : object_read(w, v);
 }
 
-static bool text_read(struct walk *w)
+/* An array, or one element.  Deeper arrays are there when several documents are arrays. */
+static bool array_read(struct walk *w, json_value v, unsigned depth)
 {
 	const struct json *j = w->j;
 
-	if (json_type(j, 0) != JSON_ARRAY)
-		return element_read(w, 0);
-	for (json_value v = json_first(j, 0); v >= 0; v = json_next(j, 0, v)) {
-		if (!element_read(w, v))
+	if (!depth || json_type(j, v) != JSON_ARRAY)
+		return element_read(w, v);
+	for (json_value el = json_first(j, v); el >= 0; el = json_next(j, v, el)) {
+		if (!array_read(w, el, depth - 1))
 			return false;
 	}
 	return true;
 }
 
-int store_read_text(const char *text, size_t len, void (*each)(void *ctx, struct store_object *o), void *ctx,
-		    struct err *e)
+enum text_format text_format(const char *name)
+{
+	static const struct { const char *suffix; enum text_format format; } formats[] = {
+		{ ".json", TEXT_JSON }, { ".yaml", TEXT_YAML }, { ".yml", TEXT_YAML },
+	};
+	const char *dot = strrchr(name, '.');
+
+	for (unsigned i = 0; dot && dot != name && i < ARRAY_SIZE(formats); i++) {
+		if (strcmp(dot, formats[i].suffix) == 0)
+			return formats[i].format;
+	}
+	return TEXT_NONE;
+}
+
+int store_read_text(enum text_format format, const char *text, size_t len,
+		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e)
 {
 	struct json j;
-	struct walk w = { .j = &j, .each = each, .ctx = ctx };
-	int rc = json_parse(&j, text, len, e);
+	struct walk w = { .j = &j, .each = each, .ctx = ctx, .counted = text, .line = 1 };
+	int rc = format == TEXT_YAML ? yaml_parse(&j, text, len, e) : json_parse(&j, text, len, e);
 
 	if (rc < 0)
 		return rc;
-	if (!text_read(&w))
+	if (!array_read(&w, 0, format == TEXT_YAML ? 2 : 1))
 		rc = err_set(e, EINVAL, "1:1: more than %d bad objects, the rest is not read", REFUSED_MAX);
 	json_free(&j);
 	return rc;
@@ -115,12 +152,13 @@ static void check_object(void *ctx, struct store_object *o)
 	c->report(c->ctx, o->err.text);
 }
 
-int store_check_text(const char *text, size_t len, void (*report)(void *ctx, const char *text), void *ctx)
+int store_check_text(enum text_format format, const char *text, size_t len,
+		     void (*report)(void *ctx, const char *text), void *ctx)
 {
 	struct check c = { .report = report, .ctx = ctx };
 	struct err e = { 0 };
 
-	if (store_read_text(text, len, check_object, &c, &e) < 0) {
+	if (store_read_text(format, text, len, check_object, &c, &e) < 0) {
 		c.rc = -EINVAL;
 		report(ctx, e.text);
 	}

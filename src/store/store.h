@@ -70,22 +70,26 @@ void store_written(struct store *s, struct store_write *w, int rc, uint64_t vers
 void store_event_put(struct store *s, const struct kind *k, struct row *row);
 void store_event_del(struct store *s, const struct kind *k, const char *key);
 
+enum text_format { TEXT_NONE, TEXT_JSON, TEXT_YAML };
+enum text_format text_format(const char *file_name);	/* by its suffix; TEXT_NONE: not one that holds objects */
+
 /*
- * The objects of a text: one, an array of them, or v1 Lists.  each() is called for every
- * one in their order; what it wants to keep of object->row it takes by setting that to NULL.
- * -EINVAL with "LINE:COL: text" in *e when the text as a whole cannot be read: then each()
+ * The objects of a text: one, an array of them, v1 Lists, or YAML documents of these.  each() is
+ * called for every one in their order; what it wants to keep of object->row it takes by setting that
+ * to NULL.  -EINVAL with "LINE:COL: text" in *e when the text as a whole cannot be read: then each()
  * has not been called, unless very many objects were bad.
  */
 struct store_object {
 	struct object_ref ref;		/* kind NULL: api_version and kind_name say what it is */
-	struct row *row;		/* NULL: of a kind that is not ours, or refused */
+	struct row *row;		/* NULL: of a kind that is not ours, or refused; but see kind->closed */
 	struct err err;			/* refused: code set, "LINE:COL: path: text" */
 	char api_version[64], kind_name[64];
 };
-int store_read_text(const char *text, size_t len, void (*each)(void *ctx, struct store_object *o), void *ctx,
-		    struct err *e);
+int store_read_text(enum text_format format, const char *text, size_t len,
+		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e);
 /* For `manx check`: reports each error as "LINE:COL: path: text".  0, or -EINVAL when there was any. */
-int store_check_text(const char *text, size_t len, void (*report)(void *ctx, const char *text), void *ctx);
+int store_check_text(enum text_format format, const char *text, size_t len,
+		     void (*report)(void *ctx, const char *text), void *ctx);
 
 extern const struct store_driver store_file;
 

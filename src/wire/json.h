@@ -80,7 +80,7 @@ int json_fields(struct json_ctx *c, json_value object, const struct json_field *
  */
 int json_array(struct json_ctx *c, json_value v, size_t size,
 	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count);
-/* Refuses v: puts place and path before the text; returns -EINVAL. */
+/* Refuses v: puts place and path before the text; returns -EINVAL.  A second refusal leaves *e as it is. */
 int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Readers for common types. */

@@ -15,6 +15,8 @@ int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...)
 	unsigned line, column;
 	va_list ap;
 
+	if (c->e->code)
+		return -EINVAL;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);

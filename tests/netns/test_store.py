@@ -88,6 +88,31 @@ def test_kinds_that_are_not_ours_are_passed_over(lab, one):
     lab.erase("mixed.json")
 
 
+def test_yaml_documents_give_objects_like_json(lab, one):
+    lab.write("ghost.yaml", """\
+# a node that nobody stands behind, and its block
+apiVersion: v1
+kind: Node
+metadata:
+  name: ghost-y
+  annotations:
+    projectcalico.org/IPv4Address: 192.0.2.70/24
+---
+%s
+""" % json.dumps(block("10.42.213.0/26", "ghost-y"), indent=1))
+    wait_gateway(one, 213, "192.0.2.70")
+    lab.write("ghost.yaml", lab.store.joinpath("ghost.yaml").read_text().replace("192.0.2.70/24", "192.0.2.70/99"))
+    wait_for("the document is named", lambda: "ghost.yaml:7:36: " in one.log())
+    assert gateway(one, 213) == "192.0.2.70"
+    lab.write("ghost.yml", "kind: Node\n\tmetadata: {}\n")
+    wait_for("the place is named", lambda: "ghost.yml:2:1: found a tab" in one.log())
+    assert any("ghost.yml:2:1: found a tab" in p["text"] for p in one.show("status")["problems"])
+    for name in ("ghost.yaml", "ghost.yml"):
+        lab.erase(name)
+    wait_gateway(one, 213, None)
+    wait_for("nothing is wrong", lambda: not one.show("status")["problems"])
+
+
 # --- what is broken -------------------------------------------------------------------------------
 
 def test_broken_syntax_is_placed_and_keeps_what_the_file_last_gave(lab, one):

@@ -1,4 +1,4 @@
-/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -804,15 +804,15 @@ static void test_check_text_names_every_bad_object(void **state)
 	autostr struct str said = { 0 };
 
 	(void)state;
-	assert_int_equal(store_check_text(text, strlen(text), collect, &said), -EINVAL);
+	assert_int_equal(store_check_text(TEXT_JSON, text, strlen(text), collect, &said), -EINVAL);
 	assert_string_equal(said.s, "3:54: metadata.name: UP: want lower case letters, digits, '-' and '.'\n"
 			    "4:41: want an object\n");
 	str_clear(&said);
-	assert_int_equal(store_check_text("[", 1, collect, &said), -EINVAL);
+	assert_int_equal(store_check_text(TEXT_JSON, "[", 1, collect, &said), -EINVAL);
 	assert_int_equal(strncmp(said.s, "1:2: ", 5), 0);
 	str_clear(&said);
-	assert_int_equal(store_check_text("[]", 2, collect, &said), 0);
-	assert_int_equal(store_check_text(text, 66, collect, &said), -EINVAL);
+	assert_int_equal(store_check_text(TEXT_JSON, "[]", 2, collect, &said), 0);
+	assert_int_equal(store_check_text(TEXT_JSON, text, 66, collect, &said), -EINVAL);
 }
 
 int main(void)

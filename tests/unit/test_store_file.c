@@ -1,4 +1,4 @@
-/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -359,9 +359,61 @@ static void test_kinds_that_are_not_ours_are_said_once_a_file(void **state)
 	assert_int_equal(logged("level=info"), 1);
 	assert_int_equal(logged("x.json: kind Service (v1)"), 1);
 	assert_int_equal(a.model.problems.count, 0);
-	write_file("x.yaml", "kind: Namespace\n");
-	write_file("x.yaml", "kind: Namespace\n\n");
-	assert_int_equal(logged("x.yaml: YAML files are not in this version"), 1);
+}
+
+#define YAML_NS(name, value) "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " name "\n  labels: {v: '" value "'}\n"
+
+static void test_yaml_holds_objects_documents_lists_and_arrays(void **state)
+{
+	(void)state;
+	in_place("one.yaml", YAML_NS("one", "1"));
+	in_place("documents.yml", "# two\n---\n" YAML_NS("two", "1") "---\n# nothing\n---\n" YAML_NS("three", "1") "---\n");
+	in_place("list.yaml", "apiVersion: v1\nkind: List\nitems:\n- " NS("four", "1") "\n- " NS("five", "1") "\n");
+	in_place("array.yaml", "- " NS("six", "1") "\n");
+	in_place("arrays.yaml", "- " NS("seven", "1") "\n---\n- " NS("eight", "1") "\n---\n" YAML_NS("nine", "1"));
+	in_place("empty.yaml", "# nothing yet\n");
+	in_place(".yaml", YAML_NS("hidden", "1"));
+	start();
+	assert_int_equal(a.model.namespaces.count, 9);
+	assert_value("five", "1");
+	assert_value("nine", "1");
+	assert_int_equal(a.model.problems.count, 0);
+	write_file("one.yaml", YAML_NS("one", "2"));
+	assert_value("one", "2");
+	rename_file("one.yaml", "one.json");
+	assert_int_equal(logged("one.json:1:1: "), 1);
+	assert_value("one", "(none)");
+}
+
+static void test_bad_yaml_document_is_named_and_the_other_counts(void **state)
+{
+	(void)state;
+	start();
+#define YAML_POOL(cidr) "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: p\nspec:\n  cidr: " cidr "\n"
+	write_file("x.yaml", YAML_POOL("10.1.0.0/16") "---\n" YAML_NS("x", "1"));
+	assert_value("x", "1");
+	write_file("x.yaml", YAML_NS("x", "2") "---\n" YAML_POOL("10.1.0.1/16"));
+	assert_value("x", "2");
+	assert_int_equal(logged("x.yaml:12:9: spec.cidr: 10.1.0.1/16"), 1);
+	assert_string_equal(prefix_text(&pool_of("p")->cidr).s, "10.1.0.0/16");
+	write_file("x.yaml", YAML_NS("x", "3") "---\nkind: [\n");
+	assert_int_equal(logged("x.yaml:8:1: "), 1);
+	assert_value("x", "2");
+	assert_non_null(pool_of("p"));
+	assert_int_equal(a.model.problems.count, 1);
+}
+
+/* The file first, and of two files of the same object the one whose name sorts first, whatever the format. */
+static void test_formats_are_ordered_by_file_name(void **state)
+{
+	(void)state;
+	start();
+	write_file("x.yaml", YAML_NS("x", "yaml"));
+	write_file("x.json", NS("x", "json"));
+	assert_value("x", "json");
+	assert_int_equal(logged("x.json and in x.yaml"), 1);
+	remove_file("x.json");
+	assert_value("x", "yaml");
 }
 
 static void test_same_object_in_two_files(void **state)
@@ -1026,6 +1078,9 @@ int main(void)
 		T(test_broken_file_at_the_start_stops_nobody),
 		T(test_bad_object_keeps_its_last_good_state),
 		T(test_kinds_that_are_not_ours_are_said_once_a_file),
+		T(test_yaml_holds_objects_documents_lists_and_arrays),
+		T(test_bad_yaml_document_is_named_and_the_other_counts),
+		T(test_formats_are_ordered_by_file_name),
 		T(test_same_object_in_two_files),
 		T(test_hidden_object_that_went_bad_is_not_revealed),
 		T(test_hidden_file_that_broke_is_passed_over),
