@@ -18,49 +18,43 @@
 #include "reconcile.h"
 #include "status.h"
 #include "store/store.h"
+#include "verbs.h"
 
 void relro_protect(void);	/* shims.c */
 
 enum { RUN_DIR_WAIT_MS = 10000 };
 
-/* Readers of this node's state, for the command line. */
-static int verb_status(void *ctx, char **words, unsigned count, bool json, struct str *out);
-static int verb_ipam_show(void *ctx, char **words, unsigned count, bool json, struct str *out);
-static int verb_routes(void *ctx, char **words, unsigned count, bool json, struct str *out);
+/* --- the command line's verbs --- */
+
+static void verb_status(void *ctx, struct ctl_call *c)
+{
+	status_show(ctx, &c->out, c->json);
+	ctl_answer(c, EXIT_OK);
+}
+
+static void verb_ipam_show(void *ctx, struct ctl_call *c)
+{
+	const struct agent *a = ctx;
+
+	ipam_show(a->pass.ipam, &c->out, c->json);
+	ctl_answer(c, EXIT_OK);
+}
+
+static void verb_routes(void *ctx, struct ctl_call *c)
+{
+	struct agent *a = ctx;
+
+	route_show(a->pass.route, &c->out, c->json);
+	ctl_answer(c, EXIT_OK);
+}
 
 static const struct ctl_verb verbs[] = {
 	{ "status", verb_status },
 	{ "ipam show", verb_ipam_show },
+	{ "ipam check", verb_ipam_check },
+	{ "ipam release", verb_ipam_release },
 	{ "routes", verb_routes },
 };
-
-static int verb_status(void *ctx, char **words, unsigned count, bool json, struct str *out)
-{
-	(void)words;
-	(void)count;
-	status_show(ctx, out, json);
-	return EXIT_OK;
-}
-
-static int verb_ipam_show(void *ctx, char **words, unsigned count, bool json, struct str *out)
-{
-	struct agent *a = ctx;
-	(void)words;
-	(void)count;
-
-	ipam_show(a->pass.ipam, out, json);
-	return EXIT_OK;
-}
-
-static int verb_routes(void *ctx, char **words, unsigned count, bool json, struct str *out)
-{
-	struct agent *a = ctx;
-	(void)words;
-	(void)count;
-
-	route_show(a->pass.route, out, json);
-	return EXIT_OK;
-}
 
 static void on_request(void *ctx, struct conn *conn)
 {

@@ -2,6 +2,8 @@
  * One binary, three faces: the CNI plugin (CNI_COMMAND in the environment and no
  * verb), the agent, and the command line that talks to it.
  */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,15 +17,11 @@
 #define DEFAULT_CONFIG "/etc/manx.conf"
 
 struct options {
-	const char *config;
-	bool config_given, json;
-	const char *file;
-	char *sets[64];
-	unsigned set_count;
-	const char *socket;
-	int ready_fd;
-	char *words[16];
-	unsigned count;
+	const char *config, *socket, *output, *ready_fd, *file, *namespace;
+	const char **sets, **words;	/* room for all of argv */
+	unsigned set_count, count;
+	bool fix, help;
+	unsigned given;			/* bits of options[] */
 };
 
 static int verb_agent(struct options *o);
@@ -32,25 +30,56 @@ static int verb_version(struct options *o);
 static int verb_help(struct options *o);
 static int verb_absent(struct options *o);
 
+/* Options, and a bit for each: which ones a verb takes. */
+enum { OPT_CONFIG = 1, OPT_SOCKET = 2, OPT_OUTPUT = 4, OPT_SET = 8, OPT_READY = 16, OPT_FIX = 32, OPT_FILE = 64,
+       OPT_NAMESPACE = 128, OPT_HELP = 256 };
+enum { OPT_ASK = OPT_CONFIG | OPT_SOCKET | OPT_OUTPUT, ANY = UINT_MAX };
+
+static const struct option {
+	const char *name;
+	unsigned bit;
+	bool value;
+	size_t offset;			/* of a text, or a flag */
+} options[] = {
+	{ "--config", OPT_CONFIG, true, offsetof(struct options, config) },
+	{ "--socket", OPT_SOCKET, true, offsetof(struct options, socket) },
+	{ "-o", OPT_OUTPUT, true, offsetof(struct options, output) },
+	{ "--set", OPT_SET, true, 0 },
+	{ "--ready-fd", OPT_READY, true, offsetof(struct options, ready_fd) },
+	{ "-f", OPT_FILE, true, offsetof(struct options, file) },
+	{ "-n", OPT_NAMESPACE, true, offsetof(struct options, namespace) },
+	{ "--fix", OPT_FIX, false, offsetof(struct options, fix) },
+	{ "--help", OPT_HELP, false, offsetof(struct options, help) },
+	{ "-h", OPT_HELP, false, offsetof(struct options, help) },
+};
+
+/* A verb of two words stands by both; without help it is one that is not built. */
 static const struct verb {
 	const char *name, *args, *help;
 	int (*run)(struct options *o);
+	unsigned takes;			/* bits of options[] */
+	unsigned words;			/* how many may follow the name */
 } verbs[] = {
-	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent },
-	{ "status", "[-o json]", "this node at a glance", verb_ask },
-	{ "ipam", "show [-o json]", "the cluster's address blocks", verb_ask },
-	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask },
-	{ "version", "", "one line", verb_version },
-	{ "help", "", "this text", verb_help },
-	{ "check", NULL, NULL, verb_absent },
-	{ "explain", NULL, NULL, verb_absent },
-	{ "get", NULL, NULL, verb_absent },
-	{ "apply", NULL, NULL, verb_absent },
-	{ "delete", NULL, NULL, verb_absent },
-	{ "bgp", NULL, NULL, verb_absent },
-	{ "install", NULL, NULL, verb_absent },
-	{ "uninstall", NULL, NULL, verb_absent },
+	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent,
+	  OPT_CONFIG | OPT_SET | OPT_READY },
+	{ "status", "[-o json]", "this node at a glance", verb_ask, OPT_ASK },
+	{ "ipam show", "[-o json]", "the cluster's address blocks", verb_ask, OPT_ASK },
+	{ "ipam check", "[--fix] [-o json]", "leaked and doubly used addresses; free what leaked", verb_ask, OPT_ASK | OPT_FIX },
+	{ "ipam release", "ADDRESS", "free an address that no pod lives by", verb_ask, OPT_CONFIG | OPT_SOCKET, 1 },
+	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
+	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
+	{ "help", "", "this text", verb_help, ANY, ANY },
+	{ "check", NULL, NULL, verb_absent, ANY, ANY },
+	{ "explain", NULL, NULL, verb_absent, ANY, ANY },
+	{ "get", NULL, NULL, verb_absent, ANY, ANY },
+	{ "apply", NULL, NULL, verb_absent, ANY, ANY },
+	{ "delete", NULL, NULL, verb_absent, ANY, ANY },
+	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
+	{ "install", NULL, NULL, verb_absent, ANY, ANY },
+	{ "uninstall", NULL, NULL, verb_absent, ANY, ANY },
 };
+
+static struct config config;		/* what this process goes by */
 
 static int usage(const char *why, const char *what)
 {
@@ -64,66 +93,61 @@ static void print_error(void *ctx, const char *text)
 	fprintf(stderr, "manx: %s\n", text);
 }
 
-static int load_config(struct options *o, struct config *c)
+static int load_config(const struct options *o, struct config *c, config_report *report, void *ctx)
 {
 	struct config_sets seen = { 0 };
 	struct err e = { 0 };
+	int rc = config_init(c, &e);
 
-	if (config_init(c, &e) < 0) {
-		print_error(NULL, e.text);
-		return EXIT_CONFIG;
-	}
-	if (config_read(c, o->config, !o->config_given, print_error, NULL) < 0)
-		return EXIT_CONFIG;
-	for (unsigned i = 0; i < o->set_count; i++)
-		if (config_set(c, &seen, o->sets[i], &e) < 0) {
-			fprintf(stderr, "manx: --set %s\n", e.text);
-			return EXIT_CONFIG;
-		}
-	if (config_check(c, &e) < 0) {
-		print_error(NULL, e.text);
-		return EXIT_CONFIG;
-	}
-	return EXIT_OK;
+	if (rc == 0 && config_read(c, o->config ? o->config : DEFAULT_CONFIG, !o->config, report, ctx) < 0)
+		return -EINVAL;
+	for (unsigned i = 0; rc == 0 && i < o->set_count; i++)
+		if ((rc = config_set(c, &seen, o->sets[i], &e)) < 0)
+			err_prefix(&e, "--set ");
+	if (rc == 0)
+		rc = config_check(c, &e);
+	if (rc < 0)
+		report(ctx, e.text);
+	return rc;
 }
 
 static int verb_agent(struct options *o)
 {
-	static struct config config;
 	struct err e = { 0 };
-	int rc;
+	uint64_t ready_fd = 0;
 
-	if (o->count > 1)
-		return usage("agent takes no such argument", o->words[1]);
-	if ((rc = load_config(o, &config)) != EXIT_OK)
-		return rc;
+	if (o->ready_fd && str_u64(o->ready_fd, 1 << 20, &ready_fd) < 0)
+		return usage("--ready-fd wants a number", o->ready_fd);
+	if (load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
 	if (config_built(&config, &e) < 0) {
 		print_error(NULL, e.text);
 		return EXIT_USAGE;
 	}
-	return agent_run(&config, o->config, o->ready_fd);
+	return agent_run(&config, o->config ? o->config : DEFAULT_CONFIG, o->ready_fd ? (int)ready_fd : -1);
 }
 
 /* Verbs that the running agent answers. */
+static int ask(struct options *o, const char *const *words, unsigned count)
+{
+	char path[CONFIG_PATH_MAX + 16];
+
+	if (!o->socket && load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
+	snprintf(path, sizeof path, "%s/manx.sock", config.run_dir);
+	return ctl_client(o->socket ? o->socket : path, words, count, o->output);
+}
+
 static int verb_ask(struct options *o)
 {
-	static struct config config;
-	char socket[CONFIG_PATH_MAX + 16];
-	int rc;
-
-	if (!o->socket) {
-		if ((rc = load_config(o, &config)) != EXIT_OK)
-			return rc;
-		snprintf(socket, sizeof socket, "%s/manx.sock", config.run_dir);
-		o->socket = socket;
-	}
-	return ctl_client(o->socket, o->words, o->count, o->json);
+	if (o->fix)
+		o->words[o->count++] = "--fix";
+	return ask(o, o->words, o->count);
 }
 
 static int verb_version(struct options *o)
 {
-	(void)o;
-	printf("manx %s\n", MANX_VERSION);
+	printf(o->output ? "{\"version\":\"%s\"}\n" : "manx %s\n", MANX_VERSION);
 	return EXIT_OK;
 }
 
@@ -133,7 +157,7 @@ static int verb_help(struct options *o)
 	printf("usage: manx [VERB] [--config FILE | --socket PATH] [ARGUMENTS]\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (verbs[i].help)
-			printf("  %-8s %-55s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
+			printf("  %-13s %-54s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
 	printf("\nWithout a verb: status.  With CNI_COMMAND in the environment and no verb: the CNI plugin.\n");
 	return EXIT_OK;
 }
@@ -143,68 +167,91 @@ static int verb_absent(struct options *o)
 	return usage("not in this version", o->words[0]);
 }
 
-/* Splits argv into options and words.  0, or the exit code of a usage error. */
+/* --- the command line --- */
+
+static const struct option *option_find(const char *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (strcmp(options[i].name, arg) == 0)
+			return &options[i];
+	return NULL;
+}
+
+static void option_take(struct options *o, const struct option *opt, const char *value)
+{
+	char *field = (char *)o + opt->offset;
+
+	o->given |= opt->bit;
+	if (opt->bit == OPT_SET)
+		o->sets[o->set_count++] = value;
+	else if (opt->value)
+		memcpy(field, &value, sizeof value);
+	else
+		*(bool *)field = true;
+}
+
+/* Splits argv into options and words ("-" is a word).  0, or the exit code of a usage error. */
 static int parse(struct options *o, int argc, char **argv)
 {
+	o->sets = xcalloc((size_t)argc + 1, sizeof *o->sets);
+	o->words = xcalloc((size_t)argc + 2, sizeof *o->words);
 	for (int i = 1; i < argc; i++) {
-		const char *arg = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-		const bool wants_value = strcmp(arg, "-o") == 0 || strcmp(arg, "--config") == 0 ||
-					 strcmp(arg, "--set") == 0 || strcmp(arg, "--socket") == 0 ||
-					 strcmp(arg, "--ready-fd") == 0 || strcmp(arg, "-f") == 0;
-		uint64_t fd;
+		const struct option *opt = option_find(argv[i]);
 
-		if (wants_value && !value)
-			return usage("needs a value", arg);
-		i += wants_value;
-		if (strcmp(arg, "-o") == 0) {
-			if (strcmp(value, "json") != 0)
-				return usage("-o knows json only", value);
-			o->json = true;
-		} else if (strcmp(arg, "--config") == 0) {
-			o->config = value;
-			o->config_given = true;
-		} else if (strcmp(arg, "--set") == 0) {
-			if (o->set_count == ARRAY_SIZE(o->sets))
-				return usage("too many --set", value);
-			o->sets[o->set_count++] = argv[i];
-		} else if (strcmp(arg, "--socket") == 0) {
-			o->socket = value;
-		} else if (strcmp(arg, "-f") == 0) {
-			o->file = value;
-		} else if (strcmp(arg, "--ready-fd") == 0) {
-			if (str_u64(value, 1 << 20, &fd) < 0)
-				return usage("--ready-fd wants a number", value);
-			o->ready_fd = fd;
-		} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-			o->words[0] = "help";
-			o->count = 1;
-			return 0;
-		} else if (arg[0] == '-') {
-			return usage("no such option", arg);
-		} else if (o->count == ARRAY_SIZE(o->words)) {
-			return usage("too many arguments", arg);
-		} else {
+		if (!opt && argv[i][0] == '-' && argv[i][1])
+			return usage("no such option", argv[i]);
+		if (!opt)
 			o->words[o->count++] = argv[i];
-		}
+		else if (opt->value && i + 1 == argc)
+			return usage("needs a value", argv[i]);
+		else
+			option_take(o, opt, opt->value ? argv[++i] : NULL);
+	}
+	if (o->output && strcmp(o->output, "json") != 0)
+		return usage("-o knows json only", o->output);
+	if (!o->count || o->help) {
+		o->words[0] = o->help ? "help" : "status";
+		o->count = 1;
 	}
 	return 0;
 }
 
+/* How many words of the command line the verb's name is; 0: it is another. */
+static unsigned name_words(const struct verb *v, const struct options *o)
+{
+	size_t len = strcspn(v->name, " ");
+
+	if (strlen(o->words[0]) != len || strncmp(o->words[0], v->name, len) != 0)
+		return 0;
+	if (!v->name[len])
+		return 1;
+	return o->count > 1 && strcmp(o->words[1], v->name + len + 1) == 0 ? 2 : 0;
+}
+
+static int run(const struct verb *v, unsigned name, struct options *o)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (o->given & ~v->takes & options[i].bit)
+			return usage("not an option of this verb", options[i].name);
+	if (o->count - name > v->words)
+		return usage("takes no such argument", o->words[name + v->words]);
+	return v->run(o);
+}
+
 int main(int argc, char **argv)
 {
-	struct options o = { .config = DEFAULT_CONFIG, .ready_fd = -1 };
+	struct options o = { 0 };
 	int rc;
 
 	if (argc == 1 && getenv("CNI_COMMAND"))
 		return cni_shim();
 	if ((rc = parse(&o, argc, argv)) != 0)
 		return rc;
-	if (!o.count) {
-		o.words[0] = "status";
-		o.count = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		unsigned name = name_words(&verbs[i], &o);
+
+		if (name)
+			return run(&verbs[i], name, &o);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		if (strcmp(verbs[i].name, o.words[0]) == 0)
-			return verbs[i].run(&o);
 	return usage("no such verb", o.words[0]);
 }

@@ -33,4 +33,7 @@ void cni_after_pass(struct cni *c);
 /* Writes the network list into config->cni_conf_dir and this program into cni_bin_dir. 0, or negative with *e. */
 int cni_install(const struct config *c, const char *socket, struct err *e);
 
+/* Is an ADD of that handle under way? */
+bool cni_is_adding(const struct cni *c, const char *handle);
+
 #endif

@@ -357,6 +357,14 @@ void cni_open(struct cni *c)
 	loop_defer(c->loop, &c->turn);
 }
 
+bool cni_is_adding(const struct cni *c, const char *handle)
+{
+	for (const struct cni_request *r = c->requests; r; r = r->next)
+		if (r->adding && r->handle && strcmp(r->handle, handle) == 0)
+			return true;
+	return false;
+}
+
 void cni_after_pass(struct cni *c)
 {
 	for (struct cni_request *r = c->requests, *next; r; r = next) {

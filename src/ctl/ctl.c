@@ -1,12 +1,15 @@
 #include "ctl/ctl.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
 
 enum { WORDS_MAX = 16, ANSWER_MS = 10000 };
+
+/* --- the agent's end --- */
 
 /* Does the list of words begin with the verb's own?  How many they are, or 0. */
 static unsigned verb_words(const char *name, char **words, unsigned count)
@@ -24,16 +27,66 @@ static unsigned verb_words(const char *name, char **words, unsigned count)
 	return n;
 }
 
+static void on_hangup(struct conn *conn)
+{
+	struct ctl_call *c = conn->ctx;
+
+	c->conn = NULL;
+}
+
+static void call_free(struct ctl_call *c)
+{
+	str_free(&c->out);
+	str_free(&c->err);
+	free(c);
+}
+
+void ctl_answer(struct ctl_call *c, int code)
+{
+	struct conn *conn = c->conn;
+
+	if (c->out.len + c->err.len >= FRAME_MAX) {
+		str_clear(&c->out);
+		str_clear(&c->err);
+		str_printf(&c->err, "manx: more than %d MiB to answer: ask for less\n", FRAME_MAX >> 20);
+		code = EXIT_FAILED;
+	}
+	if (c->err.len) {
+		str_add(&c->out, "", 1);
+		str_add(&c->out, c->err.s, c->err.len);
+	}
+	if (conn) {
+		conn->on_hangup = NULL;
+		conn_answer(conn, (uint8_t)code, str_text(&c->out), c->out.len);
+	}
+	call_free(c);
+}
+
+void ctl_refuse(struct ctl_call *c, int code, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	str_clear(&c->out);
+	str_printf(&c->err, "manx: %s\n", text);
+	ctl_answer(c, code);
+}
+
 void ctl_handle(const struct ctl_verb *verbs, unsigned count, void *ctx, struct conn *conn)
 {
-	autostr struct str out = { 0 };
+	struct ctl_call *c = xcalloc(1, sizeof *c);
 	char *words[WORDS_MAX];
 	unsigned n = 0;
-	bool json = false;
 
+	c->conn = conn;
+	conn->ctx = c;
+	conn->on_hangup = on_hangup;
 	for (size_t at = 0; at < conn->payload.len && n < WORDS_MAX; at += strlen(conn->payload.s + at) + 1) {
 		if (conn->payload.s[at] == '\x01')	/* "-o json" as one byte that no word begins with */
-			json = true;
+			c->json = true;
 		else
 			words[n++] = conn->payload.s + at;
 	}
@@ -42,38 +95,56 @@ void ctl_handle(const struct ctl_verb *verbs, unsigned count, void *ctx, struct 
 
 		if (!own)
 			continue;
-		int code = verbs[i].run(ctx, words + own, n - own, json, &out);
-
-		conn_answer(conn, code, str_text(&out), out.len);
+		c->words = words + own;
+		c->count = n - own;
+		verbs[i].begin(ctx, c);
 		return;
 	}
-	str_printf(&out, "manx: %s: not in this version\n", n ? words[0] : "");
-	conn_answer(conn, EXIT_USAGE, out.s, out.len);
+	ctl_refuse(c, EXIT_USAGE, "%s: not in this version", n ? words[0] : "");
 }
 
-int ctl_client(const char *socket, char **words, unsigned count, bool json)
+/* --- the command line's end --- */
+
+static int client_failed(const char *socket, int rc)
+{
+	bool absent = rc == -ENOENT || rc == -ENOTDIR || rc == -ECONNREFUSED;
+
+	fprintf(stderr, "manx: %s: %s\n", socket, absent ? "no agent is running" : strerror(-rc));
+	if (absent)
+		return EXIT_NO_AGENT;
+	/* The agent hangs up on whoever is not root. */
+	return rc == -EACCES || rc == -EPERM || (rc == -ECONNRESET && geteuid() != 0) ? EXIT_PERMISSION : EXIT_FAILED;
+}
+
+static int print_answer(const struct str *answer)
+{
+	const char *out = str_text(answer);
+	size_t len = strlen(out);
+
+	fputs(out, stdout);
+	if (fflush(stdout) != 0)
+		return EXIT_FAILED;
+	if (len < answer->len)
+		fputs(out + len + 1, stderr);
+	return EXIT_OK;
+}
+
+int ctl_client(const char *socket, const char *const *words, unsigned count, bool json)
 {
 	autoclose int fd = frame_connect(socket, 0);
-	autostr struct str ask = { 0 }, answer = { 0 };
+	autostr struct str request = { 0 }, answer = { 0 };
 	uint8_t status;
-	int rc;
+	int rc = fd;
 
-	if (fd < 0) {
-		fprintf(stderr, "manx: %s: %s\n", socket,
-			fd == -ENOENT || fd == -ECONNREFUSED ? "no agent is running" : strerror(-fd));
-		return fd == -EACCES || fd == -EPERM ? EXIT_PERMISSION : EXIT_NO_AGENT;
-	}
 	for (unsigned i = 0; i < count; i++)
-		str_add(&ask, words[i], strlen(words[i]) + 1);
+		str_add(&request, words[i], strlen(words[i]) + 1);
 	if (json)
-		str_add(&ask, "\x01", 2);
-	rc = frame_send(fd, FRAME_CTL, str_text(&ask), ask.len, NULL, 0);
-	if (rc == 0)
+		str_add(&request, "\x01", 2);
+	if (fd >= 0)
+		rc = frame_send(fd, FRAME_CTL, str_text(&request), request.len, NULL, 0);
+	if (rc >= 0)
 		rc = frame_answer(fd, ANSWER_MS, &status, &answer);
-	if (rc < 0) {
-		fprintf(stderr, "manx: %s: %s\n", socket, strerror(-rc));
-		return rc == -ECONNRESET && geteuid() != 0 ? EXIT_PERMISSION : EXIT_FAILED;
-	}
-	fputs(str_text(&answer), status == EXIT_OK || json ? stdout : stderr);
-	return status;
+	if (rc < 0)
+		return client_failed(socket, rc);
+	return print_answer(&answer) == EXIT_OK ? status : EXIT_FAILED;
 }

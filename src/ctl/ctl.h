@@ -3,6 +3,8 @@
 /*
  * The command line's two ends.  server: a table of verbs that agent.c fills;
  * client: sends a verb's words to the agent's socket and prints the answer.
+ *
+ * An answer is what goes to stdout, and behind a NUL byte what goes to stderr.
  */
 #include "base/server.h"
 #include "base/str.h"
@@ -13,16 +15,31 @@ enum {
 	EXIT_KERNEL = 6, EXIT_DATASTORE = 7, EXIT_DENY = 10, EXIT_BUSY = 75,
 };
 
-/* A verb of the running agent.  words[] are what followed it, without -o; the answer goes to out. Returns the exit code. */
+/* A verb under way.  words[] are what followed its name, without options; they last until begin() returns. */
+struct ctl_call {
+	struct conn *conn;		/* NULL: who asked has left */
+	char **words;
+	unsigned count;
+	bool json;
+	struct str out, err;
+	int code;			/* for those who answer later */
+	struct ctl_call *next;
+};
+
+/* A verb of the running agent.  begin() ends in ctl_answer() or ctl_refuse(), then or later. */
 struct ctl_verb {
 	const char *name;		/* "status", "ipam show" */
-	int (*run)(void *ctx, char **words, unsigned count, bool json, struct str *out);
+	void (*begin)(void *ctx, struct ctl_call *c);
 };
 
 /* Answers a request (FRAME_CTL) from the table. */
 void ctl_handle(const struct ctl_verb *verbs, unsigned count, void *ctx, struct conn *conn);
+/* Sends call->out and call->err to whoever still waits; the call is gone then. */
+void ctl_answer(struct ctl_call *c, int code);
+/* Instead of what was in out: an error of one line. */
+void ctl_refuse(struct ctl_call *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Sends the words to the agent on socket, prints its answer to stdout (exit code other than 0: to stderr). The exit code. */
-int ctl_client(const char *socket, char **words, unsigned count, bool json);
+/* Sends the words to the agent on socket and prints its answer.  The exit code. */
+int ctl_client(const char *socket, const char *const *words, unsigned count, bool json);
 
 #endif

@@ -74,4 +74,30 @@ struct ipam_counts ipam_own_counts(const struct ipam *ipam);
 /* `manx ipam show`. */
 void ipam_show(const struct ipam *ipam, struct str *out, bool json);
 
+/*
+ * `manx ipam check`.  Leaked: what blocks give to pods of this node that do not live, or to nodes that do not exist.
+ * Duplicate: what a pod has although a block gives it to another.  Texts are in mem.
+ */
+struct ipam_finding {
+	bool duplicate;
+	bool freed;			/* the caller's */
+	struct addr address;
+	const char *block, *node, *handle, *reason;	/* "" where there is none */
+	struct ipam_finding *next;
+};
+struct ipam_findings { struct arena mem; struct ipam_finding *first, **tail; };
+void ipam_check(const struct ipam *ipam, struct ipam_findings *out);
+void ipam_findings_free(struct ipam_findings *f);
+
+/*
+ * `manx ipam release`: the handle that a block gives the address to.  NULL with *e: nobody has it, or a pod, a tunnel
+ * or the reserve lives by it.
+ */
+const char *ipam_releasable(const struct ipam *ipam, const struct addr *a, struct err *e);
+/* Frees one address of a handle; done as in ipam_release(). */
+void ipam_release_one(struct ipam *ipam, const char *handle, const struct addr *a, void (*done)(void *ctx), void *ctx);
+
+/* Nothing is being assigned, released or written. */
+bool ipam_idle(const struct ipam *ipam);
+
 #endif

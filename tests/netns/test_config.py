@@ -13,8 +13,7 @@ from lab import BINARY, PATH, ROOT, run, wait_for
 
 # Verbs of the contract that come later; the day one is built, its row goes.
 LATER = [["explain", "default/a", "default/b", "80/tcp"], ["get", "pods"], ["apply", "-f", "x.json"],
-         ["delete", "-f", "x.json"], ["check", "x.json"], ["bgp"], ["uninstall"], ["ipam", "check"],
-         ["ipam", "release", "10.42.0.1"]]
+         ["delete", "-f", "x.json"], ["check", "x.json"], ["bgp"], ["uninstall"]]
 
 STATUS = {
     "ready": bool, "version": str, "node": str, "addresses": list,
@@ -259,7 +258,9 @@ def test_no_verb_is_status(node):
 
 
 @pytest.mark.parametrize("argv", [["frobnicate"], ["status", "--frobnicate"], ["status", "-o", "xml"], ["agent", "--set"],
-                                  ["agent", "stray"]], ids=" ".join)
+                                  ["agent", "stray"], ["agent", "-o", "json"], ["agent", "--ready-fd", "x"],
+                                  ["status", "stray"], ["status", "--fix"], ["version", "stray"], ["routes", "stray"],
+                                  ["ipam", "show", "stray"], ["ipam", "check", "stray"], ["ipam"]], ids=" ".join)
 def test_wrong_usage_exits_2(argv):
     p = run([BINARY, *argv], check=False, env={"PATH": PATH})
     assert p.returncode == 2 and p.stderr and p.stdout == ""
@@ -278,3 +279,5 @@ def test_half_a_verb_is_wrong_usage(node):
 def test_version_is_one_line():
     p = run([BINARY, "version"], env={"PATH": PATH})
     assert len(p.stdout.splitlines()) == 1 and re.search(r"\d+\.\d+", p.stdout)
+    as_json = run([BINARY, "version", "-o", "json"], env={"PATH": PATH})
+    assert json.loads(as_json.stdout) == {"version": p.stdout.split()[1]}

@@ -1,0 +1,221 @@
+/*
+ * Blocks and pods against each other.
+ *
+ * Blocks are the truth about who has an address; pods of this node are those that
+ * the kernel has, pods of other nodes those that their node published.  What is
+ * under way is no finding: a release that waits is known here, an ADD that has its
+ * address and not yet its link is known to the caller.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipam/ipam_int.h"
+
+/* --- findings --- */
+
+static void __attribute__((format(printf, 6, 7)))
+found(struct ipam_findings *out, bool duplicate, const struct addr *ip, const struct block *b,
+      const struct block_attribute *a, const char *fmt, ...)
+{
+	struct ipam_finding *f = arena_alloc(&out->mem, sizeof *f);
+	char reason[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof reason, fmt, ap);
+	va_end(ap);
+	*f = (struct ipam_finding){ .duplicate = duplicate, .address = *ip, .block = arena_str(&out->mem, b->row.key),
+		.node = arena_str(&out->mem, a->node ? a->node : ""),
+		.handle = arena_str(&out->mem, a->handle ? a->handle : ""), .reason = arena_str(&out->mem, reason) };
+	*out->tail = f;
+	out->tail = &f->next;
+}
+
+void ipam_findings_free(struct ipam_findings *f)
+{
+	arena_free(&f->mem);
+}
+
+/* --- who is who --- */
+
+static bool is_self(const struct ipam *ipam, const char *node)
+{
+	return strcmp(node, ipam->node) == 0;
+}
+
+static bool node_exists(const struct ipam *ipam, const char *node)
+{
+	return is_self(ipam, node) || table_find(&ipam->model->nodes, node);
+}
+
+/* Another node's pod, as that node published it. */
+static bool is_elsewhere(const struct ipam *ipam, const char *node)
+{
+	return node && !is_self(ipam, node) && node_exists(ipam, node);
+}
+
+static bool is_reserve(const struct block_attribute *a)
+{
+	return a->handle && str_prefix(a->handle, "manx-reserve-");
+}
+
+/* The attribute of an allocated address, and its block; NULL: no block gives it to anybody. */
+static const struct block_attribute *attribute_of(const struct ipam *ipam, const struct addr *ip, const struct block **in)
+{
+	const struct block *b;
+
+	table_each(&ipam->model->blocks, b) {
+		int ordinal = b->deleted ? -1 : block_ordinal(b, ip);
+		const struct block_attribute *a = ordinal >= 0 ? block_attribute(b, ordinal) : NULL;
+
+		*in = b;
+		if (a)
+			return a;
+	}
+	return NULL;
+}
+
+/* --- leaked --- */
+
+static bool is_release_queued(const struct ipam *ipam, const char *handle)
+{
+	for (const struct release *r = ipam->releases; r; r = r->next)
+		if (strcmp(r->handle, handle) == 0)
+			return true;
+	return false;
+}
+
+/* A pod of this node has it; or its link is there, made by another program of Calico's habits. */
+static bool lives_here(const struct ipam *ipam, const struct block_attribute *a, const struct addr *ip)
+{
+	const struct endpoint *ep;
+	bool link_is_ours = false;
+	char name[16] = "";
+
+	if (a->pod && a->namespace)
+		endpoint_host_if(name, a->namespace, a->pod, "");
+	table_each(&ipam->model->endpoints, ep) {
+		if (strcmp(ep->handle, a->handle) == 0 && addr_equal(&ep->ips[family_index(ip->family)], ip))
+			return true;
+		link_is_ours |= strcmp(ep->host_if, name) == 0;
+	}
+	return *name && !link_is_ours && if_nametoindex(name);
+}
+
+static void check_block(const struct ipam *ipam, const struct block *b, struct ipam_findings *out)
+{
+	for (unsigned i = 0; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+		struct addr ip = block_address(b, i);
+
+		if (!a || !a->handle || !a->node || is_release_queued(ipam, a->handle))
+			continue;
+		if (!node_exists(ipam, a->node))
+			found(out, false, &ip, b, a, "there is no node %s", a->node);
+		else if (is_self(ipam, a->node) && !a->type && !is_reserve(a) && !lives_here(ipam, a, &ip))
+			found(out, false, &ip, b, a, "no pod that lives here has it");
+	}
+}
+
+/* --- duplicate --- */
+
+/* Of a pod of another node only the container is known, which the handle ends in. */
+static bool is_of_container(const char *handle, const char *container)
+{
+	size_t len = handle ? strlen(handle) : 0, n = strlen(container);
+
+	return len > n && handle[len - n - 1] == '.' && strcmp(handle + len - n, container) == 0;
+}
+
+struct live { const char *namespace, *pod, *node, *container, *handle; };	/* handle NULL: of another node */
+
+static void check_live(const struct ipam *ipam, const struct live *l, const struct addr ips[FAMILIES],
+		       struct ipam_findings *out)
+{
+	for (int f = 0; f < FAMILIES; f++) {
+		const struct block *b;
+		const struct block_attribute *a = ips[f].family ? attribute_of(ipam, &ips[f], &b) : NULL;
+
+		if (!a || (l->handle ? a->handle && strcmp(a->handle, l->handle) == 0 :
+				       is_of_container(a->handle, l->container)))
+			continue;
+		found(out, true, &ips[f], b, a, "pod %s/%s of node %s has it, and the block gives it to another", l->namespace,
+		      *l->pod ? l->pod : l->container, l->node);
+	}
+}
+
+void ipam_check(const struct ipam *ipam, struct ipam_findings *out)
+{
+	const struct model *m = ipam->model;
+	const struct endpoint *ep;
+	const struct workload *w;
+	const struct block *b;
+
+	*out = (struct ipam_findings){ .tail = &out->first };
+	table_each(&m->blocks, b)
+		if (!b->deleted)
+			check_block(ipam, b, out);
+	table_each(&m->endpoints, ep)
+		check_live(ipam, &(struct live){ ep->namespace, ep->pod, ipam->node, ep->container, ep->handle }, ep->ips, out);
+	table_each(&m->workloads, w)
+		if (is_elsewhere(ipam, w->node))
+			check_live(ipam, &(struct live){ w->meta.namespace, w->pod, w->node, w->container, NULL }, w->ips, out);
+}
+
+/* --- giving back --- */
+
+/* The pod that lives by it, or NULL. */
+static const char *pod_with(const struct ipam *ipam, const struct addr *ip)
+{
+	const int f = family_index(ip->family);
+	const struct model *m = ipam->model;
+	const struct endpoint *ep;
+	const struct workload *w;
+	const struct pod *p;
+
+	table_each(&m->endpoints, ep)
+		if (addr_equal(&ep->ips[f], ip))
+			return *ep->pod ? ep->pod : ep->container;
+	table_each(&m->workloads, w)
+		if (addr_equal(&w->ips[f], ip) && is_elsewhere(ipam, w->node))
+			return *w->pod ? w->pod : w->container;
+	table_each(&m->pods, p)
+		if (addr_equal(&p->ips[f], ip) && is_elsewhere(ipam, p->node) && !p->host_network &&
+		    p->phase != POD_SUCCEEDED && p->phase != POD_FAILED)
+			return p->meta.name;
+	return NULL;
+}
+
+const char *ipam_releasable(const struct ipam *ipam, const struct addr *ip, struct err *e)
+{
+	const struct block *b;
+	const struct block_attribute *a = attribute_of(ipam, ip, &b);
+	const struct addr_text text = addr_text(ip);
+	const char *pod = pod_with(ipam, ip);
+
+	if (!a || !a->handle)
+		err_set(e, ENOENT, "%s: %s", text.s, a ? "it was given back already" : "no block gives it to anybody");
+	else if (pod)
+		err_set(e, EBUSY, "%s: pod %s lives by it", text.s, pod);
+	else if (a->node && node_exists(ipam, a->node) && (a->type || is_reserve(a)))
+		err_set(e, EBUSY, "%s: %s of node %s", text.s, a->type ? a->type : "the reserve", a->node);
+	else
+		return a->handle;
+	return NULL;
+}
+
+void ipam_release_one(struct ipam *ipam, const char *handle, const struct addr *a, void (*done)(void *ctx), void *ctx)
+{
+	struct addr only[FAMILIES] = { { 0 } };
+
+	only[family_index(a->family)] = *a;
+	ipam_release(ipam, handle, only, done, ctx);
+}
+
+bool ipam_idle(const struct ipam *ipam)
+{
+	return !ipam->releases && !ipam->flights && !ipam->syncs && !ipam->asks[FAMILY_V4] && !ipam->asks[FAMILY_V6];
+}
