@@ -1,7 +1,7 @@
 /*
  * The file datastore.
  *
- *	DIR/NAME.json		users' files (file_user.c): one object, an array, a List
+ *	DIR/NAME.json, .yaml	users' files (file_user.c): one object, an array, a List, documents
  *	DIR/.manx/<plural>/	agents' objects, one file each (file_agent.c)
  *	DIR/.manx/tmp		the file being written, before it is renamed into place
  *	DIR/.manx/lock		flock for writes, and the version counter (file_write.c)
@@ -407,6 +407,7 @@ static void stop(struct store *s)
 		close(f->dir);
 	file_write_stop(f);
 	file_user_free(f);
+	file_memory_stop(f);
 	str_free(&f->text);
 	free(f->watches);
 	free(f);
@@ -425,6 +426,7 @@ static int start(struct store *s, const char *where, struct err *e)
 	for (unsigned i = 0; i < FILE_KINDS_MAX; i++)
 		f->plural[i] = -1;
 	file_write_init(f);
+	file_memory_init(f);
 	s->driver_state = f;
 	if (!str_copy(f->path, sizeof f->path, where))
 		rc = err_set(e, ENAMETOOLONG, "%s: path too long", where);
@@ -435,6 +437,7 @@ static int start(struct store *s, const char *where, struct err *e)
 		return rc;
 	}
 	scan(f);
+	file_memory_sweep(f);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 /* Shared by the files of the file driver; file.c has the picture. */
 #include <sys/stat.h>
 #include <sys/types.h>
+#include "base/hash.h"
 #include "store/store.h"
 
 enum { FILE_KINDS_MAX = 16, FILE_OWN_WRITES = 64 };
@@ -13,8 +14,10 @@ struct file_ref {
 	struct file_ref *file_next;	/* of the same file */
 	struct file_object *object;
 	struct user_file *file;
-	struct row *half;		/* kinds that are merged: what the user gives, while it is shown */
+	struct row *half;		/* kinds that are merged: what the user gives, while it is shown;
+					   kinds that fail closed: the stand-in, while the file is read */
 	uint32_t mark;			/* == file->mark: named by the file as it is now */
+	bool refused;			/* when the file was read last, and nothing is remembered of it */
 	bool shown;			/* the model's row is this one's, or its last good state */
 	bool stand_in;			/* what is shown stands for a refused object, see kind->closed */
 	bool tried;			/* was read again in order to be shown */
@@ -22,7 +25,8 @@ struct file_ref {
 
 /* An object that at least one user's file gives, or gave a moment ago. */
 struct file_object {
-	struct file_object *hash_next, *unsettled_next;
+	struct hash_node node;
+	struct file_object *unsettled_next;
 	const struct kind *kind;
 	struct file_ref *refs;		/* the first one counts */
 	bool unsettled;
@@ -35,6 +39,7 @@ struct user_file {
 	int failed;			/* -errno of the last attempt to read it, logged */
 	uint32_t mark;
 	bool read;			/* hash is valid */
+	bool owed;			/* its last good state is to be written */
 	char name[];
 };
 
@@ -68,12 +73,17 @@ struct file_store {
 	bool away_said;
 	struct str text;		/* of the file that is being read */
 
-	/* file_user.c */
+	/* file_user.c, file_object.c */
 	struct user_file **files;	/* by name */
 	unsigned file_count;
-	struct file_object **buckets;
-	unsigned bucket_count, object_count;
+	struct hash objects;
 	struct file_object *unsettled;
+
+	/* file_memory.c */
+	int memory;			/* state_dir/last-good, or -1 */
+	int memory_failed;		/* -errno that was told, or 0 */
+	unsigned memory_writes;		/* that may still be done before the timer */
+	struct timer memory_timer;
 
 	/* file_write.c */
 	struct store_write *queue, **queue_tail;
@@ -98,8 +108,31 @@ int file_list(const char *path, void (*each)(void *ctx, const char *name), void 
 void file_user_scan(struct file_store *f);		/* all of them */
 void file_user_look(struct file_store *f, const char *name);	/* this one may have changed or gone */
 void file_user_free(struct file_store *f);
+struct user_file *file_user_find(const struct file_store *f, const char *name);
+
+/* file_object.c */
 /* The object if a user's file shows it; NULL otherwise. */
 const struct file_ref *file_user_shows(const struct file_store *f, const struct kind *k, const char *key);
+struct file_ref *file_ref_find(const struct file_store *f, const struct user_file *file, const struct kind *k,
+			       const char *key);
+struct file_ref *file_ref_get(struct file_store *f, struct user_file *file, const struct kind *k, const char *key);
+void file_ref_drop(struct file_store *f, struct file_ref *r);
+/* Takes row, which becomes the model's. */
+void file_ref_show(struct file_store *f, struct file_ref *r, struct row *row);
+void file_object_unsettle(struct file_store *f, struct file_object *o);	/* another reference may be the first now */
+void file_object_remove(struct file_store *f, struct file_object *o);
+void file_object_free_all(struct file_store *f);
+
+/* file_read.c: reads the file if its text is new, or in any case.  -ENOENT: it is not there. */
+int file_read(struct file_store *f, struct user_file *file, bool again);
+
+/* file_memory.c */
+void file_memory_init(struct file_store *f);
+void file_memory_stop(struct file_store *f);
+int file_memory_read(struct file_store *f, const char *name, struct str *text);
+void file_memory_save(struct file_store *f, struct user_file *file, const struct str *text);
+void file_memory_forget(struct file_store *f, const char *name);
+void file_memory_sweep(struct file_store *f);
 
 /* file_agent.c: DIR/.manx. */
 void file_agent_scan(struct file_store *f);

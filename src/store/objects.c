@@ -59,6 +59,7 @@ static bool object_read(struct walk *w, json_value v)
 	struct store_object o = { .row = NULL };
 
 	o.row = kind_decode(w->j, v, &o.ref, &o.err);
+	o.json = json_raw(w->j, v, &o.json_len);
 	if (o.row && o.ref.kind->place)
 		kind_place(o.ref.kind, o.row)->line = line_of(w, v);
 	text_of(w->j, json_get(w->j, v, "apiVersion"), o.api_version, sizeof o.api_version);

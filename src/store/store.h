@@ -84,6 +84,8 @@ struct store_object {
 	struct row *row;		/* NULL: of a kind that is not ours, or refused; but see kind->closed */
 	struct err err;			/* refused: code set, "LINE:COL: path: text" */
 	char api_version[64], kind_name[64];
+	const char *json;		/* its text; of a YAML document, as JSON */
+	size_t json_len;
 };
 int store_read_text(enum text_format format, const char *text, size_t len,
 		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e);

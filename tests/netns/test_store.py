@@ -2,11 +2,12 @@
 
 Nodes and blocks that no agent stands behind serve as the thing seen: each makes a route on the real node.
 """
+import contextlib
 import json
 
 import pytest
 
-from lab import ping, wait_for
+from lab import ping, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,6 @@ def test_bad_object_keeps_its_last_good_state(own_lab):
     wait_gateway(node, 210, None)
 
 
-@pytest.mark.xfail(strict=True, reason="not in this version: state_dir remembers nothing yet")
 def test_bad_object_keeps_its_last_good_state_across_a_restart(own_lab):
     node = own_lab.node().start(encapsulation="none")
     own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
@@ -174,6 +174,65 @@ def test_bad_object_keeps_its_last_good_state_across_a_restart(own_lab):
     wait_for("the object is named", lambda: "ghost.json" in node.log())
     node.restart()
     assert gateway(node, 210) == "192.0.2.62"
+
+
+def test_file_that_breaks_while_no_agent_runs_is_as_it_last_was(own_lab):
+    node = own_lab.node().start(encapsulation="none")
+    own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
+    own_lab.write("other.yaml", json.dumps(ghost("other", 211, "192.0.2.63")))
+    wait_gateway(node, 210, "192.0.2.62")
+    wait_gateway(node, 211, "192.0.2.63")
+    node.kill()
+    own_lab.write("ghost.json", [node_object("ghost", "192.0.2.999/24"), block("10.42.210.0/26", "ghost")])
+    own_lab.write("other.yaml", "kind: [")
+    node.start()
+    assert gateway(node, 210) == "192.0.2.62"
+    assert gateway(node, 211) == "192.0.2.63"
+    assert len(node.show("status")["problems"]) == 2
+
+
+def small_disk(path, size="256k"):
+    run(["mount", "-t", "tmpfs", "-o", "size=%s" % size, "none", str(path)])
+
+
+def fill(path):
+    with open(path / "fill", "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(b"x" * 4096)
+
+
+def problems(node):
+    return " ".join(p["text"] for p in node.show("status")["problems"])
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_state_dir_that_takes_no_writes_is_a_problem_and_no_end(own_lab, how):
+    node = own_lab.node()
+    small_disk(node.dir / "state")
+    try:
+        if how == "full":
+            fill(node.dir / "state")
+        else:
+            run(["mount", "-o", "remount,ro", str(node.dir / "state")])
+        node.start(encapsulation="none")
+        own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
+        wait_gateway(node, 210, "192.0.2.62")
+        wait_for("it is a problem", lambda: "last-good" in problems(node))
+        own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.999"))
+        wait_for("the object is named", lambda: "192.0.2.999" in node.log())
+        assert gateway(node, 210) == "192.0.2.62"
+        assert ping(node, node.pod("p").v4)
+        if how == "full":
+            (node.dir / "state" / "fill").unlink()
+        else:
+            run(["mount", "-o", "remount,rw", str(node.dir / "state")])
+        own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.63"))
+        wait_gateway(node, 210, "192.0.2.63")
+        wait_for("it is none any more", lambda: "last-good" not in problems(node))
+        assert list((node.dir / "state" / "last-good").iterdir()) == [node.dir / "state" / "last-good" / "ghost.json"]
+    finally:
+        node.end()
+        run(["umount", str(node.dir / "state")])
 
 
 def test_same_object_in_two_files_the_first_name_wins_and_the_other_shows_when_it_goes(lab, one):

@@ -25,6 +25,7 @@ static inline int agent_start(struct agent *a, const char *dir, struct err *e)
 {
 	*a = (struct agent){ .config.datastore.driver = DATASTORE_FILE };
 	snprintf(a->config.datastore.where, sizeof a->config.datastore.where, "%s", dir);
+	snprintf(a->config.state_dir, sizeof a->config.state_dir, "%s-state", dir);
 	model_init(&a->model, &a->config);
 	if (loop_open(&a->loop) < 0)
 		abort();

@@ -1,4 +1,4 @@
-/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_object.c src/store/file_read.c src/store/file_memory.c src/base/hash.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_pool.c src/store/kind_workload.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -438,7 +438,11 @@ static void test_same_object_in_two_files(void **state)
 	assert_value("x", "(none)");
 }
 
-static void test_hidden_object_that_went_bad_is_not_revealed(void **state)
+#define assert_pool(name, prefix) \
+	assert_string_equal(pool_of(name) ? prefix_text(&pool_of(name)->cidr).s : "(none)", prefix)
+
+/* The first file name counts with its last good state, when it has one. */
+static void test_hidden_object_that_went_bad_is_revealed_as_it_last_was(void **state)
 {
 	(void)state;
 	start();
@@ -446,23 +450,182 @@ static void test_hidden_object_that_went_bad_is_not_revealed(void **state)
 	write_file("b.json", POOL("p", "10.2.0.0/16"));
 	write_file("c.json", POOL("p", "10.3.0.0/16"));
 	write_file("b.json", POOL("p", "10.2.0.1/16"));
+	assert_pool("p", "10.1.0.0/16");
 	remove_file("a.json");
-	assert_string_equal(prefix_text(&pool_of("p")->cidr).s, "10.3.0.0/16");
-	write_file("b.json", POOL("p", "10.2.0.0/16"));
-	assert_string_equal(prefix_text(&pool_of("p")->cidr).s, "10.2.0.0/16");
+	assert_pool("p", "10.2.0.0/16");
+	remove_file("b.json");
+	assert_pool("p", "10.3.0.0/16");
+	write_file("b.json", POOL("p", "10.2.0.1/16"));		/* never was good */
+	assert_pool("p", "10.3.0.0/16");
 }
 
-static void test_hidden_file_that_broke_is_passed_over(void **state)
+static void test_hidden_file_that_broke_is_revealed_as_it_last_was(void **state)
 {
 	(void)state;
 	start();
 	write_file("a.json", NS("x", "a"));
 	write_file("b.json", NS("x", "b"));
 	write_file("b.json", "{");
+	assert_value("x", "a");
 	remove_file("a.json");
-	assert_value("x", "(none)");
-	write_file("b.json", NS("x", "b"));
 	assert_value("x", "b");
+	write_file("b.json", NS("x", "bb"));
+	assert_value("x", "bb");
+}
+
+/* --- across restarts --- */
+
+static void state_path(char out[256], const char *name)
+{
+	snprintf(out, 256, "%s-state/last-good/%s", dir, name);
+}
+
+static void test_last_good_state_outlives_a_restart(void **state)
+{
+	(void)state;
+	start();
+	write_file("x.yaml", YAML_POOL("10.1.0.0/16") "---\n" YAML_NS("x", "1") "---\n" YAML_NS("y", "1"));
+	write_file("x.yaml", YAML_POOL("10.1.0.1/16") "---\n" YAML_NS("x", "2"));
+	restart();
+	assert_pool("p", "10.1.0.0/16");
+	assert_value("x", "2");
+	assert_value("y", "(none)");
+	assert_int_equal(a.model.problems.count, 1);
+	assert_int_equal(logged("x.yaml: 1 of its objects as they last were"), 1);
+	restart();			/* it is kept from one to the next */
+	assert_pool("p", "10.1.0.0/16");
+	write_file("x.yaml", "{");
+	restart();
+	assert_pool("p", "10.1.0.0/16");
+	assert_value("x", "2");
+	write_file("x.yaml", YAML_NS("x", "3"));
+	assert_pool("p", "(none)");
+	assert_value("x", "3");
+	write_file("x.yaml", YAML_POOL("10.1.0.1/16"));
+	restart();			/* what the file gave up is not remembered */
+	assert_pool("p", "(none)");
+	assert_value("x", "(none)");
+}
+
+static void test_file_that_broke_while_no_agent_ran_is_as_it_last_was(void **state)
+{
+	(void)state;
+	start();
+	write_file("a.json", "[" POOL("p", "10.1.0.0/16") "," NS("x", "1") "]");
+	write_file("b.json", NS("y", "1"));
+	agent_stop(&a);
+	in_place("a.json", "[" POOL("p", "nonsense") "," NS("x", "2") "]");
+	in_place("b.json", "");
+	start();
+	assert_pool("p", "10.1.0.0/16");
+	assert_value("x", "2");
+	assert_value("y", "1");
+}
+
+static void test_memory_that_is_torn_is_not_trusted(void **state)
+{
+	static const char *const torn[] = { "", "[", "[" NS("x", "1"), "{}", "nonsense" };
+	char path[256];
+
+	(void)state;
+	start();
+	state_path(path, "x.json");
+	for (unsigned i = 0; i < ARRAY_SIZE(torn); i++) {
+		write_file("x.json", NS("x", "1"));
+		write_file("x.json", "{");
+		assert_int_equal(fs_replace(AT_FDCWD, path, torn[i], strlen(torn[i]), 0600), 0);
+		restart();
+		assert_value("x", "(none)");
+	}
+	write_file("x.json", NS("x", "2"));
+	write_file("x.json", "{");
+	restart();
+	assert_value("x", "2");
+}
+
+static void test_memory_goes_with_its_file_and_is_written_only_when_it_changes(void **state)
+{
+	struct stat before, after;
+	char path[256];
+
+	(void)state;
+	start();
+	write_file("x.json", NS("x", "1"));
+	state_path(path, "x.json");
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(before.st_mode & 0777, 0600);
+	in_place("x.json", NS("x", "1") "\n");
+	settle();
+	restart();
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_ino, before.st_ino);
+	remove_file("x.json");
+	assert_true(stat(path, &after) < 0);
+	write_file("x.json", NS("x", "1"));
+	write_file("y.json", NS("y", "1"));
+	agent_stop(&a);
+	path_of(path, "x.json");
+	unlink(path);
+	start();			/* gone meanwhile */
+	state_path(path, "x.json");
+	assert_true(stat(path, &after) < 0);
+	state_path(path, "y.json");
+	assert_int_equal(stat(path, &after), 0);
+}
+
+/* A folder of state that cannot be: said once, shown, and cured by itself. */
+static void test_state_dir_that_cannot_be_written_is_a_problem_only(void **state)
+{
+	char path[256], moved[256];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s-state", dir);
+	close(open(path, O_WRONLY | O_CREAT, 0600));
+	start();
+	write_file("x.json", NS("x", "1"));
+	write_file("y.json", NS("y", "1"));
+	assert_value("y", "1");
+	assert_int_equal(a.model.problems.count, 1);
+	assert_int_equal(logged("bad objects will not keep their last good state"), 1);
+	unlink(path);
+	write_file("z.json", NS("z", "1"));
+	assert_int_equal(a.model.problems.count, 0);
+	assert_int_equal(logged("can be written again"), 1);
+	state_path(path, "z.json");
+	assert_int_equal(access(path, F_OK), 0);
+	snprintf(path, sizeof path, "%s-state/last-good", dir);	/* the folder goes while it is in use */
+	snprintf(moved, sizeof moved, "%s-state/away", dir);
+	assert_int_equal(rename(path, moved), 0);
+	folder_remove(moved);
+	write_file("z.json", NS("z", "2"));
+	state_path(path, "z.json");
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void test_many_files_at_once_are_remembered_in_a_while(void **state)
+{
+	char name[32], path[256], text[256];
+	unsigned there = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 500; i++) {
+		snprintf(name, sizeof name, "x-%03u.json", i);
+		snprintf(text, sizeof text, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"x-%03u\"}}", i);
+		in_place(name, text);
+	}
+	start();
+	assert_int_equal(a.model.namespaces.count, 500);
+	for (uint64_t until = now_ms() + 5000; there < 500 && now_ms() < until; ) {
+		agent_turn(&a, 5);
+		there = 0;
+		for (unsigned i = 0; i < 500; i++) {
+			snprintf(name, sizeof name, "x-%03u.json", i);
+			state_path(path, name);
+			there += access(path, F_OK) == 0;
+		}
+	}
+	assert_int_equal(there, 500);
+	assert_false(a.store.loop->timers);
 }
 
 static void test_object_twice_in_one_file(void **state)
@@ -1082,8 +1245,14 @@ int main(void)
 		T(test_bad_yaml_document_is_named_and_the_other_counts),
 		T(test_formats_are_ordered_by_file_name),
 		T(test_same_object_in_two_files),
-		T(test_hidden_object_that_went_bad_is_not_revealed),
-		T(test_hidden_file_that_broke_is_passed_over),
+		T(test_hidden_object_that_went_bad_is_revealed_as_it_last_was),
+		T(test_hidden_file_that_broke_is_revealed_as_it_last_was),
+		T(test_last_good_state_outlives_a_restart),
+		T(test_file_that_broke_while_no_agent_ran_is_as_it_last_was),
+		T(test_memory_that_is_torn_is_not_trusted),
+		T(test_memory_goes_with_its_file_and_is_written_only_when_it_changes),
+		T(test_state_dir_that_cannot_be_written_is_a_problem_only),
+		T(test_many_files_at_once_are_remembered_in_a_while),
 		T(test_object_twice_in_one_file),
 		T(test_random_files_come_out_as_if_read_afresh),
 		T(test_queue_overflow_reads_everything_again),
