@@ -6,7 +6,9 @@
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
-# make size           what each directory and library weighs
+# make size           what each directory and library weighs, beside what is recorded in cross/sizes
+# make size-record    records it, for every architecture
+# make repro          two builds in two folders are the same, for every architecture; repro-<arch>: one
 # make install        the program, manual, unit, licences under DESTDIR and PREFIX (/usr), and
 #                     /etc/manx.conf where there is none; make licences: only those, in build/<arch>/licences
 # make link-test      the libraries whole against musl, for every architecture
@@ -14,8 +16,8 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size link-test \
-        install licences check-install \
+.PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
+        install licences check-install check-size \
         check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
@@ -52,6 +54,7 @@ OUT     := build/$(ARCH)
 CC      := $(TRIPLET)-gcc
 STRIP   := $(TRIPLET)-strip
 OBJCOPY := $(TRIPLET)-objcopy
+SIZE    := $(TRIPLET)-size
 
 # --- packages --------------------------------------------------------------
 BUILD_DEPS := $(if $(filter $(ARCH),$(NATIVE)),gcc,gcc-$(subst _,-,$(TRIPLET)))
@@ -146,7 +149,24 @@ clean:
 	rm -rf build
 
 size: $(OUT)/manx
-	@awk -f cross/size.awk $(OUT)/manx.map; stat -c '%n: %s bytes' $(OUT)/manx
+	@awk -f cross/size.awk $(OUT)/manx.map
+	@CC=$(CC) SIZE=$(SIZE) cross/size.sh show $(ARCH) $<
+
+check-size: $(OUT)/manx
+	@CC=$(CC) SIZE=$(SIZE) cross/size.sh check $(ARCH) $<
+
+size-record: $(ARCHES:%=size-record-%)
+$(ARCHES:%=size-record-%): size-record-%:
+	@$(MAKE) --no-print-directory ARCH=$* size-record-one
+size-record-one: $(OUT)/manx
+	@CC=$(CC) SIZE=$(SIZE) cross/size.sh record $(ARCH) $<
+.PHONY: $(ARCHES:%=size-record-%) size-record-one
+
+# --- the same bytes wherever it is built -----------------------------------------
+repro: $(ARCHES:%=repro-%)
+$(ARCHES:%=repro-%): repro-%:
+	@MAKE='$(MAKE)' cross/repro.sh $*
+.PHONY: $(ARCHES:%=repro-%)
 
 # --- installation ------------------------------------------------------------------
 DESTDIR :=
@@ -189,11 +209,12 @@ $(OUT)/whole: $(OUT)/obj/shims.o tests/shims/whole.c
 comma := ,
 
 # --- tests -----------------------------------------------------------------------
-check: all check-unit check-layers check-headers check-install check-netns
-check-all: check link-test check-qemu
+QUICK := check-unit check-layers check-headers check-install check-size
+check: all $(QUICK) check-netns
+check-all: check link-test repro check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
-check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),check-unit check-layers check-headers check-install) | deps-test
+check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
 	PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/netns
 
 check-layers:

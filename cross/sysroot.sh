@@ -1,6 +1,7 @@
 #!/bin/sh
 # sysroot.sh ARCH DIR   Unpacks the packages that cross/pins names for ARCH into DIR.
-# sysroot.sh --pins ARCH   Prints the pin lines of ARCH as Debian's signed index has them now.
+# sysroot.sh --pins ARCH   Prints the pin lines of ARCH as Debian's signed index has them now;
+# SUITE=stable asks another suite than trixie, for when the mirror has half replaced that.
 #
 # A .deb comes from the pool of the mirror that this machine's apt uses, and what
 # proves it is its SHA-256 here: an index that a mirror has half replaced stops
@@ -43,7 +44,7 @@ current_pins() {
 	C
 	export APT_CONFIG="$root/apt.conf"
 	for base in $BASES; do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $base trixie main" > "$root/sources.list"
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $base ${SUITE:-trixie} main" > "$root/sources.list"
 		apt-get -qq update >/dev/null 2>"$root/err" && break
 	done
 	for p in musl-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev "linux-libc-dev-$deb-cross"; do
