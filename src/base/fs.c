@@ -152,7 +152,7 @@ static size_t trimmed(const char *text)
 
 int fs_sysctl(const char *path, const char *text)
 {
-	autoclose int fd = open(path, O_RDWR | O_CLOEXEC);
+	autoclose int fd = openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC);	/* musl's open() sets the flag by a second call */
 	size_t len = trimmed(text);
 	char now[256];
 	ssize_t n;

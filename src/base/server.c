@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,7 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { CONNS_MAX = 1024, REQUEST_MS = 10000 };
+enum { CONNS_MAX = 1024, REQUEST_MS = 10000, CONNECT_PAUSE_MS = 20 };
 
 void frame_header(uint8_t out[FRAME_HEADER], uint8_t kind, uint8_t status, uint32_t length)
 {
@@ -265,19 +264,17 @@ void server_close(struct server *s)
 int frame_connect(const char *path, unsigned wait_ms)
 {
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	const uint64_t until = now_ms() + wait_ms;
+	const struct timespec pause = { .tv_nsec = CONNECT_PAUSE_MS * 1000000 };
 	struct sockaddr_un a;
 
 	if (fd < 0)
 		return -errno;
 	if (address(&a, path) < 0)
 		return -ENAMETOOLONG;
-	while (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-		const struct timespec pause = { .tv_nsec = 20 * 1000000 };
-
+	for (unsigned waited = 0; connect(fd, (struct sockaddr *)&a, sizeof a) < 0; waited += CONNECT_PAUSE_MS) {
 		if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
 			return -errno;
-		if (now_ms() >= until)
+		if (waited >= wait_ms)
 			return -errno;
 		nanosleep(&pause, NULL);
 	}
@@ -326,23 +323,16 @@ int frame_send(int fd, uint8_t kind, const char *data, size_t len, const int *fd
 	return send_all(fd, &msg);
 }
 
-/* Until len bytes are there or the time is up. */
-static int recv_all(int fd, char *to, size_t len, uint64_t until)
+/* Until len bytes are there, or none came for as long as the socket waits. */
+static int recv_all(int fd, char *to, size_t len)
 {
 	while (len) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		uint64_t now = now_ms();
-
-		if (now >= until)
-			return -ETIMEDOUT;
-		if (poll(&p, 1, until - now) <= 0)
-			continue;
-		ssize_t n = recv(fd, to, len, MSG_DONTWAIT);
+		ssize_t n = recv(fd, to, len, MSG_WAITALL);
 
 		if (n == 0)
 			return -ECONNRESET;
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return -errno;
+		if (n < 0 && errno != EINTR)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		if (n > 0) {
 			to += n;
 			len -= n;
@@ -353,19 +343,21 @@ static int recv_all(int fd, char *to, size_t len, uint64_t until)
 
 int frame_answer(int fd, unsigned answer_ms, uint8_t *status, struct str *answer)
 {
-	const uint64_t until = now_ms() + answer_ms;
+	const struct timeval limit = { .tv_sec = answer_ms / 1000, .tv_usec = answer_ms % 1000 * 1000 };
 	uint8_t header[FRAME_HEADER], kind;
 	uint32_t length;
 	int rc;
 
-	if ((rc = recv_all(fd, (char *)header, sizeof header, until)) < 0 ||
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0)
+		return -errno;
+	if ((rc = recv_all(fd, (char *)header, sizeof header)) < 0 ||
 	    (rc = frame_read_header(header, &kind, status, &length)) < 0)
 		return rc;
 	while (length) {
 		char chunk[2048];
 		size_t n = length < sizeof chunk ? length : sizeof chunk;
 
-		if ((rc = recv_all(fd, chunk, n, until)) < 0)
+		if ((rc = recv_all(fd, chunk, n)) < 0)
 			return rc;
 		str_add(answer, chunk, n);
 		length -= n;

@@ -23,14 +23,21 @@ static void reserve(struct str *b, size_t more)
 	b->cap = cap;
 }
 
-void str_add(struct str *b, const char *data, size_t len)
+char *str_grow(struct str *b, size_t len)
 {
 	if (b->cap - b->len <= len)
 		reserve(b, len);
-	if (len)
-		memcpy(b->s + b->len, data, len);
 	b->len += len;
 	b->s[b->len] = '\0';
+	return b->s + b->len - len;
+}
+
+void str_add(struct str *b, const char *data, size_t len)
+{
+	char *at = str_grow(b, len);
+
+	if (len)
+		memcpy(at, data, len);
 }
 
 void str_puts(struct str *b, const char *text)

@@ -15,6 +15,8 @@ struct str {
 
 void str_add(struct str *b, const char *data, size_t len);
 void str_puts(struct str *b, const char *text);
+/* Appends len bytes for the caller to fill; valid until the next change. */
+char *str_grow(struct str *b, size_t len);
 void str_printf(struct str *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_clear(struct str *b);	/* empty, keeps the buffer */
 void str_free(struct str *b);

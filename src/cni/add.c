@@ -160,6 +160,7 @@ void add_undo_later(struct cni_request *r)
 void add_after_pass(struct cni_request *r)
 {
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
+	struct end ends[ENDS];
 
 	if (ep && ep->rc < 0 && !r->made) {	/* a link that has just come up again: the news of it is on its way */
 		if (!r->patient)
@@ -174,6 +175,9 @@ void add_after_pass(struct cni_request *r)
 	}
 	log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
 	request_result(r, ep);
+	/* Nothing runs in the pod yet; and what they keep away, its router advertisements, the rules drop. */
+	ends_of(ends, ep, 0);
+	end_write_files(&ends[HOST_END]);
 }
 
 void add_give_up(struct cni_request *r, const char *why)

@@ -4,6 +4,7 @@
  * ends carry is in ends.c.
  */
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -193,17 +194,26 @@ static int pair_make(struct cni_request *r, struct endpoint *ep, struct end ends
 	return rc;
 }
 
+static bool has_carrier(const struct cni_request *r, const char *host_if)
+{
+	struct ethtool_value asked = { .cmd = ETHTOOL_GLINK };
+	struct ifreq link = { .ifr_data = (char *)&asked };
+
+	str_copy(link.ifr_name, sizeof link.ifr_name, host_if);
+	ioctl(r->cni->nl.fd, SIOCETHTOOL, &link);
+	return ioctl(r->cni->nl.fd, SIOCGIFFLAGS, &link) < 0 || link.ifr_flags & IFF_RUNNING;
+}
+
 /*
  * The host end came up without a carrier, so its queue drops packets until the kernel's link watch, which is
- * asynchronous, has seen the pod's end come up.  Asking for the link makes newer kernels look at once.
+ * asynchronous, has seen the pod's end come up.  Asking ethtool makes newer kernels look at once.
  */
 static void await_carrier(struct cni_request *r, const char *host_if)
 {
 	const struct timespec pause = { .tv_nsec = CARRIER_PAUSE_US * 1000 };
-	struct rtnl_link l;
 
 	for (unsigned i = 0; i < CARRIER_TRIES; i++) {
-		if (!is_there(&r->cni->nl, host_if, &l) || l.flags & IFF_RUNNING)
+		if (has_carrier(r, host_if))
 			return;
 		nanosleep(&pause, NULL);
 	}
@@ -266,7 +276,6 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 	}
 	if (rc < 0)
 		return rc;
-	end_write_files(&ends[HOST_END]);
 	*code = CNI_IO;
 	if ((rc = pod_settings(r, &ends[POD_END], again ? &links[POD_END] : NULL, e)) < 0) {
 		if (r->made)

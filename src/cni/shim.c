@@ -158,7 +158,7 @@ static int read_conf(struct shim *s)
 /* A descriptor of a network namespace, or a printed failure (negative). */
 static int netns_open(const struct shim *s, const char *path)
 {
-	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	autoclose int fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct statfs fs;
 
 	if (fd < 0) {
@@ -192,9 +192,10 @@ static bool may_be_own(void)
 /* The node forwards IPv6 when it has pods with IPv6 addresses. */
 static bool node_serves_ipv6(void)
 {
-	autostr struct str text = { 0 };
+	autoclose int fd = openat(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/forwarding", O_RDONLY | O_CLOEXEC);
+	char value = '0';
 
-	return fs_read(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/forwarding", 16, &text) == 0 && str_text(&text)[0] != '0';
+	return fd >= 0 && read(fd, &value, 1) == 1 && value != '0';
 }
 
 /*

@@ -16,12 +16,22 @@ static void put_escape(struct str *to, unsigned char c)
 		str_printf(to, "\\u%04x", c);
 }
 
+/* The length of what needs no look: ASCII that stands for itself. */
+static size_t plain_length(const char *text)
+{
+	const char *at = text;
+
+	while (*at >= 0x20 && *at != '"' && *at != '\\' && !(*at & 0x80))
+		at++;
+	return (size_t)(at - text);
+}
+
 static void put_quoted(struct str *to, const char *text)
 {
-	const char *plain = text, *at = text;
+	const char *plain = text, *at = text + plain_length(text);
 
-	str_puts(to, "\"");
-	for (size_t left = strlen(text); left; ) {
+	str_add(to, "\"", 1);
+	for (size_t left = strlen(at); left; ) {
 		unsigned n = utf8_length(at, left);
 		unsigned char c = (unsigned char)*at;
 
@@ -39,19 +49,29 @@ static void put_quoted(struct str *to, const char *text)
 		left--;
 	}
 	str_add(to, plain, (size_t)(at - plain));
-	str_puts(to, "\"");
+	str_add(to, "\"", 1);
 }
 
 /* What comes before a value: the comma, the name. */
 static void put_head(struct json_out *o, const char *name)
 {
+	const size_t plain = name ? plain_length(name) : 0;
+	char *at;
+
 	if (o->comma)
-		str_puts(o->to, ",");
+		str_add(o->to, ",", 1);
 	o->comma = true;
 	if (!name)
 		return;
-	put_quoted(o->to, name);
-	str_puts(o->to, ":");
+	if (name[plain]) {
+		put_quoted(o->to, name);
+		str_add(o->to, ":", 1);
+		return;
+	}
+	at = str_grow(o->to, plain + 3);
+	*at = '"';
+	memcpy(at + 1, name, plain);
+	memcpy(at + 1 + plain, "\":", 2);
 }
 
 void json_open(struct json_out *o, const char *name, char bracket)
