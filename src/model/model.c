@@ -22,6 +22,7 @@ static const struct {
 	{ offsetof(struct model, affinities), "affinities" },
 	{ offsetof(struct model, handles), "handles" },
 	{ offsetof(struct model, workloads), "workloads" },
+	{ offsetof(struct model, network_policies), "network_policies" },
 	{ offsetof(struct model, endpoints), "endpoints" },
 	{ offsetof(struct model, uplinks), "uplinks" },
 	{ offsetof(struct model, problems), "problems" },

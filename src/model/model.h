@@ -36,6 +36,8 @@ const char *label_find(const struct label *l, unsigned count, const char *key);
 struct namespace { struct row row; struct meta meta; };
 
 enum pod_phase { POD_PENDING, POD_RUNNING, POD_SUCCEEDED, POD_FAILED, POD_UNKNOWN };
+/* A port that a container names. */
+struct pod_port { const char *name; uint8_t protocol; uint16_t number; };
 struct pod {
 	struct row row;			/* key "namespace/name" */
 	struct meta meta;
@@ -43,6 +45,8 @@ struct pod {
 	bool host_network;
 	enum pod_phase phase;
 	struct addr ips[FAMILIES];
+	struct pod_port *ports;		/* in order of names, protocols, numbers */
+	unsigned port_count;
 };
 
 struct node {
@@ -157,6 +161,7 @@ enum answer { ANSWER_UNKNOWN, ANSWER_YES, ANSWER_NO };
 struct model {
 	const struct config *config;
 	struct table namespaces, pods, nodes, pools, blocks, affinities, handles, workloads;
+	struct table network_policies;	/* struct policy, see model/policy.h */
 	struct table endpoints, uplinks, problems;
 	struct addr tunnel[TUNNELS];	/* our own addresses in tunnels, assigned by ipam; family 0: none */
 	enum answer kernel_ipip;	/* has the kernel IPIP?  Asked only when the mode of a new pool depends on it */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "model/policy.h"
 #include "store/kind_int.h"
 
 #define ROW(type, member) \
@@ -30,6 +31,9 @@ const struct kind kinds[] = {
 	{ .kind = "WorkloadEndpoint", .plural = "workloadendpoints", .api_versions = { "projectcalico.org/v3" },
 	  .namespaced = true, .agents = true, ROW(workload, workloads),
 	  .decode = workload_decode, .digest = workload_digest, .encode = workload_encode },
+	{ .kind = "NetworkPolicy", .plural = "networkpolicies", .api_versions = { "networking.k8s.io/v1" },
+	  .namespaced = true, ROW(policy, network_policies), .place = offsetof(struct policy, place),
+	  .annotations = CNI_ONLY, .closed = true, .decode = policy_decode, .digest = policy_digest },
 };
 const unsigned kind_count = ARRAY_SIZE(kinds);
 

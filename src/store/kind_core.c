@@ -2,7 +2,9 @@
 #include "store/kind_int.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -84,10 +86,83 @@ static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
 	return 0;
 }
 
+/* The ports that containers name; of init containers too, which may be sidecars. */
+struct port_list { struct pod_port *port; unsigned count; };
+
+static int read_container_port(struct json_ctx *c, json_value v, void *item)
+{
+	static const struct json_field fields[] = {
+		{ "name", offsetof(struct pod_port, name), json_read_string, false },
+		{ "protocol", offsetof(struct pod_port, protocol), read_protocol, false },
+	};
+	struct pod_port *p = item;
+	int64_t number = 0;
+
+	p->protocol = IPPROTO_TCP;
+	if (json_fields(c, v, fields, ARRAY_SIZE(fields), p) < 0)
+		return -EINVAL;
+	if (json_int(c->j, json_get(c->j, v, "containerPort"), &number) == 0 && number > 0 && number < 65536)
+		p->number = (uint16_t)number;
+	return 0;
+}
+
+static int read_container_ports(struct json_ctx *c, json_value v, void *field)
+{
+	struct port_list *l = field;
+	struct pod_port *all;
+	void *items;
+	unsigned count;
+
+	if (json_array(c, v, sizeof *l->port, read_container_port, &items, &count) < 0)
+		return -EINVAL;
+	all = arena_alloc(c->mem, (l->count + count) * sizeof *all);
+	if (l->count)
+		memcpy(all, l->port, l->count * sizeof *all);
+	l->port = all;
+	for (unsigned i = 0; i < count; i++) {
+		const struct pod_port *p = (struct pod_port *)items + i;
+
+		if (p->name && *p->name && p->number)
+			all[l->count++] = *p;
+	}
+	return 0;
+}
+
+static int read_containers(struct json_ctx *c, json_value v, void *field)
+{
+	static const struct json_field fields[] = { { "ports", 0, read_container_ports, false } };
+	unsigned n = 0;
+
+	if (json_type(c->j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	for (json_value el = json_first(c->j, v); el >= 0; el = json_next(c->j, v, el)) {
+		size_t path = kind_path_push(c, "[%u]", n++);
+		struct pod *p = field;
+		struct port_list l = { p->ports, p->port_count };
+
+		if (json_fields(c, el, fields, ARRAY_SIZE(fields), &l) < 0)
+			return -EINVAL;
+		p->ports = l.port;
+		p->port_count = l.count;
+		kind_path_pop(c, path);
+	}
+	return 0;
+}
+
+static int by_port(const void *a, const void *b)
+{
+	const struct pod_port *x = a, *y = b;
+	int c = strcmp(x->name, y->name);
+
+	return c ? c : x->protocol != y->protocol ? x->protocol - y->protocol : x->number - y->number;
+}
+
 static const struct json_field pod_spec_fields[] = {
 	{ "nodeName", offsetof(struct pod, node), json_read_string, false },
 	{ "serviceAccountName", offsetof(struct pod, service_account), json_read_string, false },
 	{ "hostNetwork", offsetof(struct pod, host_network), json_read_bool, false },
+	{ "containers", 0, read_containers, false },
+	{ "initContainers", 0, read_containers, false },
 };
 struct pod_status { enum pod_phase phase; struct addr ip[FAMILIES], ips[FAMILIES]; };
 static const struct json_field pod_status_fields[] = {
@@ -146,6 +221,8 @@ int pod_decode(struct json_ctx *c, json_value object, struct row *row)
 
 	if (json_fields(c, object, pod_fields, ARRAY_SIZE(pod_fields), p) < 0)
 		return -EINVAL;
+	if (p->port_count)
+		qsort(p->ports, p->port_count, sizeof *p->ports, by_port);
 	if (!p->node)
 		p->node = "";
 	if (!p->service_account || !*p->service_account)
@@ -165,6 +242,10 @@ uint64_t pod_digest(const struct row *row)
 	h = digest_text(digest_text(h, p->node), p->service_account);
 	h = digest_text(h, p->meta.uid);
 	h = digest_number(digest_number(h, p->phase), p->host_network);
+	for (unsigned i = 0; i < p->port_count; i++) {
+		h = digest_text(h, p->ports[i].name);
+		h = digest_number(h, (uint64_t)p->ports[i].protocol << 16 | p->ports[i].number);
+	}
 	return digest_bytes(h, p->ips, sizeof p->ips);
 }
 

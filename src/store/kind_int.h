@@ -14,6 +14,8 @@ int read_loose_bool(struct json_ctx *c, json_value v, void *field);
 /* One of words[] (NULL-terminated); "" is the first.  -1 when it is none: refused. */
 int read_word(struct json_ctx *c, json_value v, const char *const *words);
 
+int read_protocol(struct json_ctx *c, json_value v, void *field);	/* TCP, UDP, SCTP: uint8_t */
+
 /* An object whose members are strings, sorted by key. */
 struct string_map { struct label *entry; unsigned count; };
 int read_string_map(struct json_ctx *c, json_value v, void *field);
@@ -54,5 +56,7 @@ void handle_encode(struct json_out *o, const struct row *row);
 int workload_decode(struct json_ctx *c, json_value object, struct row *row);
 uint64_t workload_digest(const struct row *row);
 void workload_encode(struct json_out *o, const struct row *row);
+int policy_decode(struct json_ctx *c, json_value object, struct row *row);
+uint64_t policy_digest(const struct row *row);
 
 #endif
