@@ -50,6 +50,9 @@ static void verb_routes(void *ctx, struct ctl_call *c)
 
 static const struct ctl_verb verbs[] = {
 	{ "status", verb_status },
+	{ "get", verb_get },
+	{ "apply", verb_apply },
+	{ "delete", verb_delete },
 	{ "ipam show", verb_ipam_show },
 	{ "ipam check", verb_ipam_check },
 	{ "ipam release", verb_ipam_release },
@@ -93,6 +96,15 @@ static void become_ready(struct agent *a)
 		log_warn("agent", "ready-fd %d: %s", a->ready_fd, strerror(errno));
 }
 
+static void calls_answer(struct agent *a)
+{
+	for (struct ctl_call *c = a->after_pass, *next; c; c = next) {
+		next = c->next;
+		ctl_answer(c, c->code);
+	}
+	a->after_pass = NULL;
+}
+
 static void on_pass(void *ctx)
 {
 	struct agent *a = ctx;
@@ -102,6 +114,7 @@ static void on_pass(void *ctx)
 	reconcile(&a->pass);
 	if (!a->ready && may_be_ready(a))
 		become_ready(a);
+	calls_answer(a);
 }
 
 static void on_signal(void *ctx, int signo)

@@ -10,6 +10,7 @@
 #include "agent.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "check.h"
 #include "cni/cni.h"
 #include "ctl/ctl.h"
 #include "status.h"
@@ -26,6 +27,9 @@ struct options {
 
 static int verb_agent(struct options *o);
 static int verb_ask(struct options *o);
+static int verb_check(struct options *o);
+static int verb_get(struct options *o);
+static int verb_change(struct options *o);
 static int verb_version(struct options *o);
 static int verb_help(struct options *o);
 static int verb_absent(struct options *o);
@@ -63,17 +67,18 @@ static const struct verb {
 	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent,
 	  OPT_CONFIG | OPT_SET | OPT_READY },
 	{ "status", "[-o json]", "this node at a glance", verb_ask, OPT_ASK },
+	{ "check", "FILE... [-o json]", "parse configuration (*.conf) and objects, change nothing", verb_check, OPT_OUTPUT, ANY },
+	{ "get", "KIND [NAME] [-n NAMESPACE] [-o json]", "objects of the datastore", verb_get, OPT_ASK | OPT_NAMESPACE, 2 },
+	{ "apply", "-f FILE", "put the objects of a file, all of it or nothing", verb_change,
+	  OPT_CONFIG | OPT_SOCKET | OPT_FILE },
+	{ "delete", "-f FILE", "delete the objects that a file names", verb_change, OPT_CONFIG | OPT_SOCKET | OPT_FILE },
 	{ "ipam show", "[-o json]", "the cluster's address blocks", verb_ask, OPT_ASK },
 	{ "ipam check", "[--fix] [-o json]", "leaked and doubly used addresses; free what leaked", verb_ask, OPT_ASK | OPT_FIX },
 	{ "ipam release", "ADDRESS", "free an address that no pod lives by", verb_ask, OPT_CONFIG | OPT_SOCKET, 1 },
 	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
 	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
 	{ "help", "", "this text", verb_help, ANY, ANY },
-	{ "check", NULL, NULL, verb_absent, ANY, ANY },
 	{ "explain", NULL, NULL, verb_absent, ANY, ANY },
-	{ "get", NULL, NULL, verb_absent, ANY, ANY },
-	{ "apply", NULL, NULL, verb_absent, ANY, ANY },
-	{ "delete", NULL, NULL, verb_absent, ANY, ANY },
 	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
 	{ "install", NULL, NULL, verb_absent, ANY, ANY },
 	{ "uninstall", NULL, NULL, verb_absent, ANY, ANY },
@@ -127,7 +132,8 @@ static int verb_agent(struct options *o)
 	return agent_run(&config, o->config ? o->config : DEFAULT_CONFIG, o->ready_fd ? (int)ready_fd : -1);
 }
 
-/* Verbs that the running agent answers. */
+/* --- verbs that the running agent answers --- */
+
 static int ask(struct options *o, const char *const *words, unsigned count)
 {
 	char path[CONFIG_PATH_MAX + 16];
@@ -143,6 +149,36 @@ static int verb_ask(struct options *o)
 	if (o->fix)
 		o->words[o->count++] = "--fix";
 	return ask(o, o->words, o->count);
+}
+
+static int verb_get(struct options *o)
+{
+	const char *words[] = { "get", o->words[1], o->count > 2 ? o->words[2] : "", o->namespace ? o->namespace : "" };
+
+	if (o->count < 2)
+		return usage("get wants a KIND", "");
+	return ask(o, words, ARRAY_SIZE(words));
+}
+
+static int verb_change(struct options *o)
+{
+	autostr struct str text = { 0 };
+	int rc;
+
+	if (!o->file)
+		return usage("wants -f FILE", o->words[0]);
+	if ((rc = check_read(o->file, &text)) != EXIT_OK)
+		return rc;
+	return ask(o, (const char *[]){ o->words[0], o->file, str_text(&text) }, 3);
+}
+
+/* --- verbs that need none --- */
+
+static int verb_check(struct options *o)
+{
+	if (o->count < 2)
+		return usage("check wants a FILE", "");
+	return check_files(o->words + 1, o->count - 1, o->output);
 }
 
 static int verb_version(struct options *o)

@@ -3,6 +3,7 @@
 /* The agent's state, and `manx status` that shows it. */
 #include "base/loop.h"
 #include "base/server.h"
+#include "ctl/ctl.h"
 #include "model/model.h"
 #include "reconcile.h"
 #include "store/store.h"
@@ -18,6 +19,7 @@ struct agent {
 	struct pass pass;
 	int ready_fd;
 	bool ready;
+	struct ctl_call *after_pass;	/* calls that are answered after the pass */
 };
 
 void status_show(const struct agent *a, struct str *out, bool json);

@@ -441,4 +441,5 @@ static int start(struct store *s, const char *where, struct err *e)
 	return 0;
 }
 
-const struct store_driver store_file = { .name = "file", .start = start, .write = file_write, .stop = stop };
+const struct store_driver store_file = { .name = "file", .start = start, .write = file_write, .stop = stop,
+					 .edit = file_edit, .texts = file_texts };

@@ -145,6 +145,10 @@ int file_agent_load(struct file_store *f, const struct object_ref *ref, uint64_t
 bool file_agent_path(char *out, size_t size, const struct object_ref *ref);
 int file_agent_folder(const struct file_store *f, const struct kind *k);
 
+/* file_edit.c: for the command line, see store.h */
+void file_edit(struct store *s, struct store_edit *e);
+void file_texts(struct store *s, const struct kind *k, store_text *each, void *ctx);
+
 /* file_write.c */
 void file_write(struct store *s, struct store_write *w);
 void file_write_fail(struct file_store *f, int rc);	/* all that wait */

@@ -10,6 +10,7 @@
 #define ROW(type, member) \
 	.table = offsetof(struct model, member), .meta = offsetof(struct type, meta), .row_size = sizeof(struct type)
 #define CALICO { "crd.projectcalico.org/v1", "projectcalico.org/v3" }
+#define AGENTS_ONLY .agents = true, .agents_only = true
 #define CNI_ONLY "cni.projectcalico.org/"	/* the others may be many and large */
 
 const struct kind kinds[] = {
@@ -21,15 +22,15 @@ const struct kind kinds[] = {
 	  .decode = node_decode, .digest = node_digest, .encode = node_encode, .merge = node_merge },
 	{ .kind = "IPPool", .plural = "ippools", .api_versions = CALICO, .agents = true, ROW(pool, pools),
 	  .decode = pool_decode, .digest = pool_digest, .encode = pool_encode },
-	{ .kind = "IPAMBlock", .plural = "ipamblocks", .api_versions = CALICO, .agents = true, ROW(block, blocks),
+	{ .kind = "IPAMBlock", .plural = "ipamblocks", .api_versions = CALICO, AGENTS_ONLY, ROW(block, blocks),
 	  .decode = block_decode, .digest = block_digest, .encode = block_encode },
-	{ .kind = "BlockAffinity", .plural = "blockaffinities", .api_versions = CALICO, .agents = true,
+	{ .kind = "BlockAffinity", .plural = "blockaffinities", .api_versions = CALICO, AGENTS_ONLY,
 	  ROW(affinity, affinities),
 	  .decode = affinity_decode, .digest = affinity_digest, .encode = affinity_encode },
-	{ .kind = "IPAMHandle", .plural = "ipamhandles", .api_versions = CALICO, .agents = true, ROW(handle, handles),
+	{ .kind = "IPAMHandle", .plural = "ipamhandles", .api_versions = CALICO, AGENTS_ONLY, ROW(handle, handles),
 	  .decode = handle_decode, .digest = handle_digest, .encode = handle_encode },
 	{ .kind = "WorkloadEndpoint", .plural = "workloadendpoints", .api_versions = { "projectcalico.org/v3" },
-	  .namespaced = true, .agents = true, ROW(workload, workloads),
+	  .namespaced = true, AGENTS_ONLY, ROW(workload, workloads),
 	  .decode = workload_decode, .digest = workload_digest, .encode = workload_encode },
 	{ .kind = "NetworkPolicy", .plural = "networkpolicies", .api_versions = { "networking.k8s.io/v1" },
 	  .namespaced = true, ROW(policy, network_policies), .place = offsetof(struct policy, place),

@@ -14,7 +14,8 @@ struct kind {
 	const char *kind, *plural;	/* "IPPool", "ippools" */
 	const char *api_versions[2];	/* what we accept; [0] is what we write */
 	bool namespaced;
-	bool agents;			/* written by agents: lives in .manx too */
+	bool agents;			/* written by agents: lives in .manx too ... */
+	bool agents_only;		/* ... and no person's to write */
 	size_t table;			/* offset in struct model */
 	size_t meta;			/* offset of struct meta in the row */
 	size_t place;			/* offset of a struct place in the row; 0: of no interest */

@@ -56,7 +56,7 @@ static bool object_give(struct walk *w, struct store_object *o)
 
 static bool object_read(struct walk *w, json_value v)
 {
-	struct store_object o = { .row = NULL };
+	struct store_object o = { .doc = w->j, .value = v };
 
 	o.row = kind_decode(w->j, v, &o.ref, &o.err);
 	o.json = json_raw(w->j, v, &o.json_len);
@@ -70,7 +70,7 @@ static bool object_read(struct walk *w, json_value v)
 static bool list_read(struct walk *w, json_value v)
 {
 	json_value items = json_get(w->j, v, "items");
-	struct store_object bad = { .row = NULL };
+	struct store_object bad = { .doc = w->j, .value = v };
 	struct json_ctx c = { .j = w->j, .e = &bad.err, .path = "items" };
 
 	if (json_type(w->j, items) == JSON_NULL)
@@ -122,6 +122,29 @@ enum text_format text_format(const char *name)
 	return TEXT_NONE;
 }
 
+enum text_format text_guess(const char *name, const char *text)
+{
+	enum text_format format = text_format(name);
+
+	if (format != TEXT_NONE)
+		return format;
+	text += strspn(text, " \t\r\n");
+	return *text == '{' || *text == '[' ? TEXT_JSON : TEXT_YAML;
+}
+
+void store_object_text(struct str *out, const struct store_object *o)
+{
+	json_value meta = json_get(o->doc, o->value, "metadata");
+	size_t meta_len, before = 0;
+
+	if (o->ref.kind->namespaced && json_get(o->doc, meta, "namespace") < 0) {
+		before = (size_t)(json_raw(o->doc, meta, &meta_len) + 1 - o->json);	/* its bracket included */
+		str_add(out, o->json, before);
+		str_printf(out, "\"namespace\":\"%s\"%s", o->ref.namespace, json_length(o->doc, meta) ? "," : "");
+	}
+	str_add(out, o->json + before, o->json_len - before);
+}
+
 int store_read_text(enum text_format format, const char *text, size_t len,
 		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e)
 {
@@ -140,17 +163,44 @@ int store_read_text(enum text_format format, const char *text, size_t len,
 struct check {
 	void (*report)(void *ctx, const char *text);
 	void *ctx;
+	struct table seen;
 	int rc;
 };
+
+/* Named before in this text?  The first one counts: the other is an error. */
+static void check_twice(struct check *c, const struct store_object *o)
+{
+	struct row *row = row_new(sizeof *row);
+	char key[OBJECT_KEY_MAX + 80], text[sizeof key + 60];
+	unsigned line, column;
+
+	snprintf(key, sizeof key, "%s %s %s", o->ref.kind->api_versions[0], o->ref.kind->kind, o->row->key);
+	row->key = arena_str(&row->mem, key);
+	if (!table_find(&c->seen, key)) {
+		table_put(&c->seen, row);
+		return;
+	}
+	row_free(row);
+	json_place(o->doc, o->value, &line, &column);
+	snprintf(text, sizeof text, "%u:%u: %s %s: named before in this file", line, column, o->ref.kind->kind,
+		 o->row->key);
+	c->rc = -EINVAL;
+	c->report(c->ctx, text);
+}
 
 static void check_object(void *ctx, struct store_object *o)
 {
 	struct check *c = ctx;
 
-	if (!o->err.code)
+	if (o->err.code) {
+		c->rc = -EINVAL;
+		c->report(c->ctx, o->err.text);
 		return;
-	c->rc = -EINVAL;
-	c->report(c->ctx, o->err.text);
+	}
+	if (o->row)
+		check_twice(c, o);
+	if (c->rc >= 0)
+		c->rc++;
 }
 
 int store_check_text(enum text_format format, const char *text, size_t len,
@@ -159,9 +209,11 @@ int store_check_text(enum text_format format, const char *text, size_t len,
 	struct check c = { .report = report, .ctx = ctx };
 	struct err e = { 0 };
 
+	table_init(&c.seen, "seen");
 	if (store_read_text(format, text, len, check_object, &c, &e) < 0) {
 		c.rc = -EINVAL;
 		report(ctx, e.text);
 	}
+	table_fini(&c.seen);
 	return c.rc;
 }

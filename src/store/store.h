@@ -15,6 +15,9 @@
 enum store_state { STORE_CONNECTING, STORE_SYNCED, STORE_AWAY };
 
 struct store;
+struct store_edit;
+
+typedef void store_text(void *ctx, const char *key, const struct str *text);
 
 /*
  * rc: 0, -ESTALE (exists, other version, or gone), -EAGAIN (datastore away), -EPERM (a user's own
@@ -40,6 +43,10 @@ struct store_driver {
 	int (*start)(struct store *s, const char *where, struct err *e);
 	void (*write)(struct store *s, struct store_write *w);	/* ends in store_written() */
 	void (*stop)(struct store *s);
+	/* The next two are for the command line; NULL: the driver has no such thing. */
+	void (*edit)(struct store *s, struct store_edit *e);	/* ends in store_edited() */
+	/* The texts of what users gave, as far as the model shows it; key as in the model's table. */
+	void (*texts)(struct store *s, const struct kind *k, store_text *each, void *ctx);
 };
 
 struct store {
@@ -72,6 +79,7 @@ void store_event_del(struct store *s, const struct kind *k, const char *key);
 
 enum text_format { TEXT_NONE, TEXT_JSON, TEXT_YAML };
 enum text_format text_format(const char *file_name);	/* by its suffix; TEXT_NONE: not one that holds objects */
+enum text_format text_guess(const char *file_name, const char *text);	/* TEXT_NONE: by how the text begins */
 
 /*
  * The objects of a text: one, an array of them, v1 Lists, or YAML documents of these.  each() is
@@ -86,12 +94,42 @@ struct store_object {
 	char api_version[64], kind_name[64];
 	const char *json;		/* its text; of a YAML document, as JSON */
 	size_t json_len;
+	const struct json *doc;	/* where it stands, for the time of the call */
+	json_value value;
 };
 int store_read_text(enum text_format format, const char *text, size_t len,
 		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e);
-/* For `manx check`: reports each error as "LINE:COL: path: text".  0, or -EINVAL when there was any. */
+/* `manx check`: reports each error as "LINE:COL: path: text".  How many objects there are, or -EINVAL when any was bad. */
 int store_check_text(enum text_format format, const char *text, size_t len,
 		     void (*report)(void *ctx, const char *text), void *ctx);
+
+/* Appends the object as JSON, its namespace filled in. */
+void store_object_text(struct str *out, const struct store_object *o);
+
+/*
+ * A change that a person asks for: a whole object (checked before) put, or one deleted.  done() is called from the
+ * loop; by then the model has the change.
+ */
+enum edit_outcome { EDIT_FAILED, EDIT_CREATED, EDIT_CONFIGURED, EDIT_UNCHANGED, EDIT_DELETED, EDIT_ABSENT };
+struct store_edit {
+	struct object_ref ref;
+	const char *text;		/* JSON; NULL: delete */
+	void (*done)(struct store_edit *e);
+	enum edit_outcome outcome;
+	struct err err;			/* of a failure; ENOTCONN: the datastore is away */
+	struct store *store;
+	struct deferred deliver;
+};
+void store_edit(struct store *s, struct store_edit *e);
+void store_edited(struct store_edit *e, enum edit_outcome outcome);	/* for drivers */
+
+/*
+ * `manx get`: appends the objects of a kind (any that the word means: kind or plural, ".group" behind it) as a table,
+ * or as JSON: one object when a name is asked for, else a v1 List.  namespace NULL: all of them, but "default" for one
+ * name.  0, or negative with *e: -EINVAL no such kind, -ENOENT no such object.
+ */
+struct store_query { const char *kind, *name, *namespace; };
+int store_get(struct store *s, const struct store_query *q, bool json, struct str *out, struct err *e);
 
 extern const struct store_driver store_file;
 

@@ -815,6 +815,48 @@ static void test_check_text_names_every_bad_object(void **state)
 	assert_int_equal(store_check_text(TEXT_JSON, text, 66, collect, &said), -EINVAL);
 }
 
+static void test_check_text_counts_objects_and_names_what_is_there_twice(void **state)
+{
+	static const char good[] = "[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}},\n"
+				   " {\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"a\"}},\n"
+				   " {\"apiVersion\":\"apps/v1\",\"kind\":\"Gadget\"}]";
+	static const char twice[] = "[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}},\n"
+				    " {\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\","
+				    "\"namespace\":\"default\"}}]";
+	autostr struct str said = { 0 };
+
+	(void)state;
+	assert_int_equal(store_check_text(TEXT_JSON, good, strlen(good), collect, &said), 3);
+	assert_int_equal(said.len, 0);
+	assert_int_equal(store_check_text(TEXT_JSON, twice, strlen(twice), collect, &said), -EINVAL);
+	assert_string_equal(said.s, "2:2: Pod default/a: named before in this file\n");
+}
+
+static void put_text(void *ctx, struct store_object *o)
+{
+	store_object_text(ctx, o);
+	str_puts(ctx, "\n");
+}
+
+static void test_an_objects_text_has_its_namespace(void **state)
+{
+	static const char text[] = "{\"metadata\": {\"name\": \"a\"}, \"apiVersion\": \"v1\", \"kind\": \"Pod\"}";
+	static const char yaml[] = "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop}\n"
+				   "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: c\n";
+	autostr struct str said = { 0 };
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(store_read_text(text_guess("-", text), text, strlen(text), put_text, &said, &e), 0);
+	assert_string_equal(said.s, "{\"metadata\": {\"namespace\":\"default\",\"name\": \"a\"}, \"apiVersion\": \"v1\", "
+			    "\"kind\": \"Pod\"}\n");
+	str_clear(&said);
+	assert_int_equal(store_read_text(text_guess("-", yaml), yaml, strlen(yaml), put_text, &said, &e), 0);
+	assert_string_equal(said.s, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\","
+			    "\"namespace\":\"shop\"}}\n{\"apiVersion\":\"v1\",\"kind\":\"Namespace\","
+			    "\"metadata\":{\"name\":\"c\"}}\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -854,6 +896,8 @@ int main(void)
 		cmocka_unit_test(test_written_objects_match_the_golden_files),
 		cmocka_unit_test(test_keys_lead_to_names_and_back),
 		cmocka_unit_test(test_check_text_names_every_bad_object),
+		cmocka_unit_test(test_check_text_counts_objects_and_names_what_is_there_twice),
+		cmocka_unit_test(test_an_objects_text_has_its_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
