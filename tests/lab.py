@@ -335,10 +335,13 @@ class Pod(Namespace):
     def delete(self, **kw):
         return self.node.cni("DEL", self.container, self.path, **self.identity(**kw))
 
-    def check(self, conf=None, netns=None, **kw):
+    def start_check(self, conf=None, netns=None, **kw):
         """CHECK with what ADD gave as prevResult."""
         conf = {"prevResult": self.result.json, "cniVersion": self.result.json["cniVersion"], **(conf or {})}
-        return self.node.cni("CHECK", self.container, netns or self.path, conf=conf, **self.identity(**kw))
+        return self.node.cni_start("CHECK", self.container, netns or self.path, conf=conf, **self.identity(**kw))
+
+    def check(self, **kw):
+        return self.start_check(**kw).finish()
 
     @property
     def host_if(self):

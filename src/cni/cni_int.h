@@ -72,6 +72,7 @@ struct cni {
 	struct nl nl;			/* rtnetlink of the host */
 	struct nl pod_nl;		/* of whichever pod is being attached: buffers that stay */
 	struct reaper *reaper;
+	struct guard *guard;
 	struct timer again;		/* a pass, since recovering failed */
 	bool open;
 	struct cni_request *requests;	/* the oldest first */
@@ -131,7 +132,15 @@ int end_check_settings(const struct end *e, struct err *err);	/* 0, -ESTALE: the
  * why, and nothing that was made is left.
  */
 int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e);
+int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e);	/* the host end, as it should be; 0 or -errno */
+/* The attachment that the host end of that index belongs to, or NULL. */
+const struct endpoint *link_owner(const struct cni *c, int index);
 int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, struct err *e);	/* name NULL: by index */
+
+/* guard.c: repairs host ends that somebody changes. */
+struct guard *guard_start(struct cni *c, struct err *e);	/* NULL with *e */
+void guard_stop(struct guard *g);		/* g may be NULL */
+bool link_is_altered(const struct rtnl_link *l, const char *alias);	/* in what a link message tells of a host end */
 
 /* prev.c: CHECK's prevResult.  CNI_OK, or a code with *e; fills ends[].mtu. */
 int prev_check(const struct json *conf, struct arena *mem, struct end ends[ENDS], struct err *e);

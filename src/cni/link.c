@@ -60,8 +60,7 @@ static int index_next(const struct nl *nl)
 	return 0;		/* the kernel's choice; then nothing follows */
 }
 
-/* The attachment that the host end of that index belongs to, or NULL. */
-static const struct endpoint *owner_of(const struct cni *c, int index)
+const struct endpoint *link_owner(const struct cni *c, int index)
 {
 	const struct endpoint *ep;
 
@@ -81,7 +80,7 @@ static void delete_now(struct cni *c, const struct rtnl_link *l)
 /* The pod's link is one of ours that only waits for its deletion, or that this very attachment had. */
 static bool is_left_over(const struct cni_request *r, const struct rtnl_link *pod, const struct rtnl_link *host)
 {
-	const struct endpoint *owner = owner_of(r->cni, host->index);
+	const struct endpoint *owner = link_owner(r->cni, host->index);
 
 	return host->peer == pod->index && str_prefix(host->alias, "manx ") &&
 	       (!owner || strcmp(owner->row.key, r->key) == 0);
@@ -126,7 +125,7 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
 		return false;
 	}
-	owner = owner_of(r->cni, host.index);
+	owner = link_owner(r->cni, host.index);
 	if (owner && strcmp(owner->container, r->container) == 0 && strcmp(owner->ifname, r->ifname) != 0) {
 		err_set(e, EEXIST, "CNI_IFNAME %s: this network has attached the container as %s already", r->ifname,
 			owner->ifname);
@@ -235,15 +234,29 @@ static void put_mac(struct nl *nl, const struct end *end, const struct rtnl_link
 		rtnl_link_mac(nl, end->index, NULL, end->mac);
 }
 
-static int host_refresh(struct cni_request *r, const struct end *host, const struct rtnl_link *l, struct err *e)
+static int host_refresh(struct cni *c, const struct end *host, const struct rtnl_link *l, struct err *e)
 {
-	struct nl *nl = &r->cni->nl;
+	struct nl *nl = &c->nl;
 
 	rtnl_link_up(nl, host->index, NULL);
 	put_mac(nl, host, l);
 	end_put_settings(nl, host);
 	end_put_parts(nl, host);
 	return nl_commit(nl, NULL, e);
+}
+
+int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e)
+{
+	struct end ends[ENDS];
+	struct rtnl_link l;
+	int rc = link_look(&c->nl, NULL, ep->ifindex, &l, e);
+
+	if (rc < 0)
+		return rc;
+	ends_of(ends, ep, 0);
+	rc = host_refresh(c, &ends[HOST_END], &l, e);
+	end_write_files(&ends[HOST_END]);
+	return rc;
 }
 
 /* The pod's end, in one batch on the socket that the plugin opened there. */
@@ -270,7 +283,7 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 		ep->ifindex = links[HOST_END].index;
 		r->mtu = links[HOST_END].mtu;
 		ends_of(ends, ep, links[POD_END].index);
-		rc = host_refresh(r, &ends[HOST_END], &links[HOST_END], e);
+		rc = host_refresh(r->cni, &ends[HOST_END], &links[HOST_END], e);
 	} else {
 		rc = pair_make(r, ep, ends, code, e);
 	}

@@ -24,6 +24,7 @@ enum { RECOVER_RETRY_MS = 1000 };
 
 struct found {
 	int ifindex;
+	bool altered;			/* while no agent watched */
 	char name[IFNAMSIZ], network[201], container[201], ifname[16];
 	char handle[410];
 	struct addr ips[FAMILIES];
@@ -71,6 +72,7 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 || !alias_read(l.alias, &f))
 		return;
 	f.ifindex = l.index;
+	f.altered = link_is_altered(&l, l.alias);
 	str_copy(f.name, sizeof f.name, l.name);
 	snprintf(f.handle, sizeof f.handle, "%s.%s", f.network, f.container);
 	if (rec->count == rec->cap)
@@ -185,6 +187,8 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	}
 	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
+	if (f->altered)
+		link_refresh(c, ep, NULL);
 }
 
 static void follow_notes(struct cni *c)

@@ -47,7 +47,8 @@ struct cni *cni_new(struct loop *l, struct model *m, struct ipam *ipam, struct e
 		free(c);
 		return NULL;
 	}
-	if (!(c->reaper = reaper_start(e))) {
+	if (!(c->guard = guard_start(c, e)) || !(c->reaper = reaper_start(e))) {
+		guard_stop(c->guard);
 		nl_close(&c->nl);
 		free(c);
 		return NULL;
@@ -91,6 +92,7 @@ void cni_free(struct cni *c)
 		request_free(c->requests);
 	deferred_del(c->loop, &c->turn);
 	timer_del(c->loop, &c->again);
+	guard_stop(c->guard);
 	reaper_stop(c->reaper);
 	nl_close(&c->pod_nl);
 	nl_close(&c->nl);

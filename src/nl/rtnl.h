@@ -93,6 +93,7 @@ void rtnl_link_get(struct nl *nl, const char *name, int index);	/* name NULL: by
 void rtnl_link_up(struct nl *nl, int index, const char *name);
 void rtnl_link_down(struct nl *nl, int index, const char *name);
 void rtnl_link_alias(struct nl *nl, int index, const char *name, const char *alias);
+void rtnl_link_rename(struct nl *nl, int index, const char *name);	/* one that is down */
 void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu);
 void rtnl_link_mac(struct nl *nl, int index, const char *name, const uint8_t mac[6]);
 void rtnl_link_del(struct nl *nl, int index, const char *name);

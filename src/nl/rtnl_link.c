@@ -166,6 +166,14 @@ void rtnl_link_alias(struct nl *nl, int index, const char *name, const char *ali
 	nl_end(nl, h);
 }
 
+void rtnl_link_rename(struct nl *nl, int index, const char *name)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, name, 0, "name of link");
+
+	mnl_attr_put_strz(h, IFLA_IFNAME, name);
+	nl_end(nl, h);
+}
+
 void rtnl_link_mtu(struct nl *nl, int index, const char *name, unsigned mtu)
 {
 	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, index, name, 0, "MTU of link");

@@ -260,13 +260,17 @@ static void request_changes(struct nl *nl, const struct device *d)
 {
 	const struct rtnl_link *want = &d->want, *have = &d->have;
 
+	if (strcmp(have->name, want->name) != 0) {
+		rtnl_link_down(nl, have->index, want->name);
+		rtnl_link_rename(nl, have->index, want->name);
+	}
 	if (*want->alias && strcmp(have->alias, want->alias) != 0)
 		rtnl_link_alias(nl, have->index, want->name, want->alias);
 	if (memcmp(have->mac, want->mac, sizeof want->mac) != 0)
 		rtnl_link_mac(nl, have->index, want->name, want->mac);
 	if (have->mtu != want->mtu)
 		rtnl_link_mtu(nl, have->index, want->name, want->mtu);
-	if (!(have->flags & IFF_UP))
+	if (!(have->flags & IFF_UP) || strcmp(have->name, want->name) != 0)
 		rtnl_link_up(nl, have->index, want->name);
 }
 

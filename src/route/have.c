@@ -206,7 +206,7 @@ static void link_update(struct route *r, const struct rtnl_link *now)
 	l->seen = r->generation;
 	str_copy(l->name, sizeof l->name, now->name);
 	if (was && was != is)
-		device_seen(r, was, NULL);
+		device_seen(r, was, is ? NULL : now);	/* somebody gave it another name */
 	if (is)
 		device_seen(r, is, now);
 	if (is_up && !was_up)

@@ -61,11 +61,11 @@ LINKS = {
 
 PARTS = {
     "host end's gateway address": ("node", ["addr del {g6}/64 dev {h}"], ["{h}", "address", "{g6}"],
-                                   ["addr add {g6}/64 dev {h} nodad"]),
+                                   ["addr replace {g6}/64 dev {h} nodad"]),
     "host end's IPv4 neighbour": ("node", ["neigh del {v4} dev {h}"], ["{h}", "neighbour {v4}"],
-                                  ["neigh add {v4} lladdr {mac} dev {h} nud permanent"]),
+                                  ["neigh replace {v4} lladdr {mac} dev {h} nud permanent"]),
     "host end's IPv6 neighbour": ("node", ["neigh del {v6} dev {h}"], ["{h}", "neighbour {v6}"],
-                                  ["neigh add {v6} lladdr {mac} dev {h} nud permanent"]),
+                                  ["neigh replace {v6} lladdr {mac} dev {h} nud permanent"]),
     "host end's neighbour's MAC": ("node", ["neigh replace {v4} lladdr 02:00:00:00:00:01 dev {h} nud permanent"],
                                    ["{h}", "neighbour {v4}"], ["neigh replace {v4} lladdr {mac} dev {h} nud permanent"]),
     "host end's neighbour's state": ("node", ["neigh replace {v4} lladdr {mac} dev {h} nud stale"], ["{h}", "neighbour {v4}"],
@@ -95,6 +95,25 @@ def facts(pod):
             "mac": pod.links()["eth0"]["address"], "mtu": pod.links()["eth0"]["mtu"]}
 
 
+def is_asking(process):
+    """The plugin has sent its request and waits."""
+    with open("/proc/%d/comm" % process.pid) as name, open("/proc/%d/syscall" % process.pid) as where:
+        return name.read().strip() == "manx" and where.read().split()[0] != "running"
+
+
+def check_after(pod, change):
+    """The answer to a change that the agent has not heard of yet: it would repair a host end before it is asked."""
+    pod.node.process.send_signal(signal.SIGSTOP)
+    try:
+        call = pod.start_check()
+        wait_for("the plugin has asked", lambda: is_asking(call.process))
+        time.sleep(0.03)
+        change()
+    finally:
+        pod.node.process.send_signal(signal.SIGCONT)
+    return call.finish()
+
+
 @pytest.mark.parametrize("what", [*LINKS, *PARTS])
 def test_check_names_what_has_changed(one, web, what):
     place, change, words, back = {**LINKS, **PARTS}[what]
@@ -102,8 +121,8 @@ def test_check_names_what_has_changed(one, web, what):
     there = one if place == "node" else web
     assert web.check().ok().out == ""
     try:
-        there.batch(*(line.format(**known) for line in change))
-        web.check().refused(CHANGED, *(word.format(**known) for word in words))
+        answer = check_after(web, lambda: there.batch(*(line.format(**known) for line in change)))
+        answer.refused(CHANGED, *(word.format(**known) for word in words))
         if back is ADD_AGAIN:
             web.add()
         else:
@@ -118,9 +137,8 @@ def test_check_names_a_setting_that_has_changed(one, web, key):
     path = "net/" + key.format(h=web.host_if)
     other, ours = SETTINGS[key]
     assert one.sysctl_get(path) == ours
-    one.sysctl({path: other})
     try:
-        web.check().refused(CHANGED, web.host_if, key.rsplit("/", 1)[1])
+        check_after(web, lambda: one.sysctl({path: other})).refused(CHANGED, web.host_if, key.rsplit("/", 1)[1])
     finally:
         one.sysctl({path: ours})
     assert web.check().ok().out == ""
@@ -154,8 +172,7 @@ def test_check_finds_what_it_should_without_ipv4(own_lab):
     pod = node.pod("six")
     assert pod.v4 is None
     assert pod.check().ok().out == ""
-    node.batch("neigh del %s dev %s" % (pod.v6, pod.host_if))
-    pod.check().refused(CHANGED, pod.v6)
+    check_after(pod, lambda: node.batch("neigh del %s dev %s" % (pod.v6, pod.host_if))).refused(CHANGED, pod.v6)
     pod.add()
     assert pod.check().ok().out == ""
 
@@ -201,9 +218,9 @@ def snapshot(*spaces):
 
 def test_check_changes_nothing(one, web):
     web.sysctl({"net/ipv4/ip_forward": 0, "net/ipv6/conf/default/accept_ra": 1})
-    one.batch("neigh del %s dev %s" % (web.v4, web.host_if))
+    web.batch("neigh del %s dev eth0" % GATEWAY_V4)
     before = snapshot(one, web)
-    web.check().refused(CHANGED, web.v4)
+    web.check().refused(CHANGED, GATEWAY_V4)
     assert snapshot(one, web) == before
     web.add()
     before = snapshot(one, web)
