@@ -202,18 +202,17 @@ static bool node_serves_ipv6(void)
  * The pod's own settings, which its link will inherit: IPv6 on, no router
  * advertisements; forwarding on, which service load balancers in pods rely on
  * (what a pod forwards must still pass the anti-spoofing of its own link).
+ * Looking for a file in a young namespace is slow, and most namespaces forward
+ * already as the node does: the kernel is asked first.
  */
-static void pod_sysctls(bool ipv6)
+static void pod_sysctls(int rtnetlink, bool ipv6)
 {
-	static const struct { const char *path, *value; bool ipv6; } wanted[] = {
-		{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "0", true },
-		{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0", true },
-		{ "/proc/sys/net/ipv4/ip_forward", "1", false },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-		if (ipv6 || !wanted[i].ipv6)
-			fs_sysctl(wanted[i].path, wanted[i].value);
+	if (ipv6) {
+		fs_sysctl("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0");
+		fs_sysctl("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+	}
+	if (rtnl_forwards(rtnetlink, AF_INET) != 1)
+		fs_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
 }
 
 /*
@@ -231,11 +230,11 @@ static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
 	if (setns(fds[1], CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
-	if (add)
-		pod_sysctls(ipv6);
 	fds[0] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (fds[0] < 0)
 		return shim_fail(s, CNI_KERNEL, "CNI_NETNS %s: rtnetlink socket: %s", path, strerror(errno));
+	if (add)
+		pod_sysctls(fds[0], ipv6);
 	return 0;
 }
 

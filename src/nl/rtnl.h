@@ -76,15 +76,12 @@ void rtnl_route_dump_request(struct nl *nl, uint8_t family);
 struct rtnl_veth {
 	int index;			/* of both ends, each in its namespace; 0: the kernel chooses */
 	const char *host, *peer;	/* interface names */
-	const char *alias;		/* of the host end; NULL: none */
 	unsigned mtu;
 	uint8_t host_mac[6], peer_mac[6];
 	int netns_fd;			/* where the peer is made */
 };
 /* Host end up, one queue each way; the peer is made in its namespace, down. */
 void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v);
-/* The host end's IPv4 settings (forwarding, strict rp_filter, no proxy ARP), IPv6 without automatic addresses, alias. */
-void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v);
 void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink);	/* up; uplink 0: bound to none */
 /* Down, and to and from anywhere.  -EEXIST also when there is such a device of another name, as the module brings one. */
 void rtnl_ipip_put(struct nl *nl, const char *name);
@@ -118,5 +115,8 @@ int rtnl_neigh_filter(struct nl *nl, int ifindex, int other);
 
 /* The source address and output interface that the kernel would use towards dst.  0, -ENETUNREACH, -errno. */
 int rtnl_route_get(struct nl *nl, const struct addr *dst, struct addr *source, int *oif);
+
+/* Does the namespace of that rtnetlink socket forward packets?  1, 0, -errno (-ENOMSG: the kernel does not say). */
+int rtnl_forwards(int fd, uint8_t family);
 
 #endif

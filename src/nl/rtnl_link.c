@@ -70,40 +70,6 @@ void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v)
 	nl_end(nl, h);
 }
 
-/* A kernel without IPv6 refuses the whole message for its IPv6 part. */
-static bool kernel_has_ipv6(void)
-{
-	static int known;	/* 0: not looked yet, 1 yes, 2 no */
-
-	if (!known)
-		known = access("/proc/sys/net/ipv6", F_OK) == 0 ? 1 : 2;
-	return known == 1;
-}
-
-void rtnl_veth_settings(struct nl *nl, const struct rtnl_veth *v)
-{
-	struct nlmsghdr *h = link_begin(nl, RTM_SETLINK, 0, v->index, v->index ? NULL : v->host, 0, "settings of link");
-	struct nlattr *spec, *inet, *conf;
-
-	if (v->alias)
-		mnl_attr_put_str(h, IFLA_IFALIAS, v->alias);
-	spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
-	inet = mnl_attr_nest_start(h, AF_INET);
-	conf = mnl_attr_nest_start(h, IFLA_INET_CONF);
-	mnl_attr_put_u32(h, IPV4_DEVCONF_FORWARDING, 1);
-	mnl_attr_put_u32(h, IPV4_DEVCONF_RP_FILTER, 1);
-	mnl_attr_put_u32(h, IPV4_DEVCONF_PROXY_ARP, 0);
-	mnl_attr_nest_end(h, conf);
-	mnl_attr_nest_end(h, inet);
-	if (kernel_has_ipv6()) {
-		inet = mnl_attr_nest_start(h, AF_INET6);
-		mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-		mnl_attr_nest_end(h, inet);
-	}
-	mnl_attr_nest_end(h, spec);
-	nl_end(nl, h);
-}
-
 void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink)
 {
 	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, l->name, IFF_UP, "link");

@@ -85,6 +85,16 @@ static void netns_path(char *path, size_t size, int n)
 	snprintf(path, size, "%s/pod%d", folder, n);
 }
 
+/* Linux gives a new namespace the IPv4 settings of the first one, and a node's forwards. */
+static void inherit_forwarding(void)
+{
+	int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		die("ip_forward");
+	close(fd);
+}
+
 static void netns_new(int n)
 {
 	char path[256];
@@ -94,8 +104,10 @@ static void netns_new(int n)
 	if ((fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600)) < 0)
 		die(path);
 	close(fd);
-	if (unshare(CLONE_NEWNET) < 0 || mount("/proc/thread-self/ns/net", path, NULL, MS_BIND, NULL) < 0 ||
-	    setns(home, CLONE_NEWNET) < 0)
+	if (unshare(CLONE_NEWNET) < 0 || mount("/proc/thread-self/ns/net", path, NULL, MS_BIND, NULL) < 0)
+		die("namespace");
+	inherit_forwarding();
+	if (setns(home, CLONE_NEWNET) < 0)
 		die("namespace");
 }
 

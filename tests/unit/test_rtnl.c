@@ -427,7 +427,7 @@ static void build_one_of_each(void)
 	struct rtnl_link l = { .name = "vxlan.calico", .mtu = 1450, .vni = 4096, .port = 4789, .local = address("192.0.2.1") };
 	struct rtnl_neigh n = { .ifindex = 9, .dst = address("10.42.2.1"), .fdb = true };
 	struct rtnl_addr a = { .ifindex = 7, .address = prefix("2001:db8::1/128") };
-	struct rtnl_veth v = { .host = "cali1", .peer = "eth0", .alias = "x", .mtu = 1450 };
+	struct rtnl_veth v = { .host = "cali1", .peer = "eth0", .mtu = 1450 };
 
 	fresh();
 	rtnl_route_put(&nl, &r);
