@@ -20,18 +20,27 @@ static ssize_t read_some(int fd, void *buf, size_t size)
 	return n;
 }
 
-int fs_read_fd(int fd, size_t max, struct str *b)
+/* A read that brings less than least is the last one: 1 on pipes, a whole buffer on files. */
+static int read_all(int fd, size_t max, struct str *b, bool file)
 {
 	char buf[8192];
-	ssize_t n;
+	ssize_t n, least = file ? sizeof buf : 1;
 
 	str_clear(b);
-	while ((n = read_some(fd, buf, sizeof buf)) > 0) {
+	do {
+		n = read_some(fd, buf, sizeof buf);
+		if (n < 0)
+			return -errno;
 		if ((size_t)n > max - b->len)
 			return -EFBIG;
 		str_add(b, buf, (size_t)n);
-	}
-	return n < 0 ? -errno : 0;
+	} while (n >= least);
+	return 0;
+}
+
+int fs_read_fd(int fd, size_t max, struct str *b)
+{
+	return read_all(fd, max, b, false);
 }
 
 int fs_read(int dirfd, const char *path, size_t max, struct str *b)
@@ -45,7 +54,7 @@ int fs_read(int dirfd, const char *path, size_t max, struct str *b)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	return fs_read_fd(fd, max, b);
+	return st.st_size > (off_t)max ? -EFBIG : read_all(fd, max, b, true);
 }
 
 static int write_all(int fd, const char *data, size_t len)

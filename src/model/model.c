@@ -119,28 +119,38 @@ bool model_lacks_pools(const struct model *m, int family)
 	return false;
 }
 
+/* The pool whose name sorts first among those that p gives way to, or NULL. */
+static const struct pool *gives_way_to(const struct model *m, const struct pool *p)
+{
+	const struct pool *other, *first = NULL;
+
+	table_each(&m->pools, other)
+		if (strcmp(other->meta.name, p->meta.name) < 0 && prefix_overlaps(&other->cidr, &p->cidr) &&
+		    (!first || strcmp(other->meta.name, first->meta.name) < 0))
+			first = other;
+	return first;
+}
+
 void model_judge_pools(struct model *m)
 {
-	struct pool *p, *other;
+	struct pool *p;
 
 	table_each_dirty(&m->pools, p)
 		if (p->row.gone)
 			model_problem_clear(m, "ipam", p->meta.name);
 	table_each(&m->pools, p) {
-		const char *refused = NULL;
+		const struct pool *first = gives_way_to(m, p);
 
-		table_each(&m->pools, other)
-			if (strcmp(other->meta.name, p->meta.name) < 0 && prefix_overlaps(&other->cidr, &p->cidr))
-				refused = "overlaps a pool whose name sorts first";
-		if (refused == p->refused)
-			continue;
-		p->refused = refused;
-		table_touch(&m->pools, &p->row);
-		if (refused)
+		if (first)
 			model_problem(m, "ipam", p->meta.name, "remove one of the two pools",
-				      "pool %s (%s) is not used: it %s", p->meta.name, prefix_text(&p->cidr).s, refused);
+				      "pool %s (%s) is not used: it overlaps pool %s (%s)", p->meta.name,
+				      prefix_text(&p->cidr).s, first->meta.name, prefix_text(&first->cidr).s);
 		else
 			model_problem_clear(m, "ipam", p->meta.name);
+		if (!first == !p->refused)
+			continue;
+		p->refused = first ? "overlaps a pool whose name sorts first" : NULL;
+		table_touch(&m->pools, &p->row);
 	}
 }
 

@@ -187,9 +187,9 @@ static int folders_open(struct file_store *f, bool again, const char **what)
 	if (f->own < 0)
 		return f->own;
 	*what = "/.manx/lock";
-	f->lock = openat(f->own, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (f->lock < 0)
-		return -errno;
+	rc = file_lock_open(f);
+	if (rc < 0 && rc != -EROFS)	/* which is known to each write then; reading is worth something too */
+		return rc;
 	*what = "/.manx/tmp";
 	if (mkdirat(f->own, "tmp", 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -242,7 +242,8 @@ static void lost(struct file_store *f, const char *why)
 	folders_close(f);
 	f->s->state = STORE_AWAY;
 	f->away_said = false;
-	model_problem(f->s->model, "store", "datastore", "put the folder back", "%s: %s", f->path, why);
+	model_problem(f->s->model, "store", "datastore", "put the folder back, or start the agent again if an empty one is meant",
+		      "%s: %s", f->path, why);
 	file_write_fail(f, -EAGAIN);
 	timer_set(f->s->loop, &f->retry, RETRY_FIRST_MS);
 }
@@ -275,14 +276,14 @@ static struct file_watch *watch_of(struct file_store *f, int wd)
 	return NULL;
 }
 
-/* A created file is not written yet; a link is whole at once. */
+/* A created file is not written yet; a link, or what is no file, is whole at once. */
 static bool is_whole(const struct file_store *f, const struct inotify_event *ev)
 {
 	struct stat st;
 
 	if (!(ev->mask & IN_CREATE))
 		return true;
-	return fstatat(f->dir, ev->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (S_ISLNK(st.st_mode) || st.st_nlink > 1);
+	return fstatat(f->dir, ev->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (!S_ISREG(st.st_mode) || st.st_nlink > 1);
 }
 
 static void on_user_event(struct file_store *f, const struct inotify_event *ev)
@@ -290,7 +291,7 @@ static void on_user_event(struct file_store *f, const struct inotify_event *ev)
 	/* A ConfigMap's files are links through "..data", which is what is replaced. */
 	if (str_prefix(ev->name, "..") && (ev->mask & IN_MOVED_TO))
 		file_user_scan(f);
-	else if (!(ev->mask & IN_ISDIR) && is_whole(f, ev))
+	else if (is_whole(f, ev))
 		file_user_look(f, ev->name);
 }
 

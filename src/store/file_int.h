@@ -38,6 +38,7 @@ struct user_file {
 	uint64_t hash;			/* of the text that was read last */
 	int failed;			/* -errno of the last attempt to read it, logged */
 	uint32_t mark;
+	uint32_t scan;			/* == store->scan: was there when the folder was listed last */
 	bool read;			/* hash is valid */
 	bool owed;			/* its last good state is to be written */
 	char name[];
@@ -76,6 +77,7 @@ struct file_store {
 	/* file_user.c, file_object.c */
 	struct user_file **files;	/* by name */
 	unsigned file_count;
+	uint32_t scan;
 	struct hash objects;
 	struct file_object *unsettled;
 
@@ -151,6 +153,7 @@ void file_texts(struct store *s, const struct kind *k, store_text *each, void *c
 
 /* file_write.c */
 void file_write(struct store *s, struct store_write *w);
+int file_lock_open(struct file_store *f);
 void file_write_fail(struct file_store *f, int rc);	/* all that wait */
 void file_write_stop(struct file_store *f);
 void file_write_init(struct file_store *f);

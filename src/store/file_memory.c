@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { WRITES_MAX = 64, NEXT_MS = 1, RETRY_MS = 30000 };
+enum { WRITES_MAX = 8, NEXT_MS = 10, RETRY_MS = 30000 };
 enum { EQUAL = 1 };
 
 static int folder_open(struct file_store *f)

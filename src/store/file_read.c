@@ -247,6 +247,14 @@ static void file_parse(struct reading *in, const char *problem)
 	str_free(&in->good);
 }
 
+static void problem_text(char *out, size_t size, int rc)
+{
+	if (rc == -EFBIG)
+		snprintf(out, size, " cannot read: more than %d MiB", JSON_SIZE_MAX >> 20);
+	else
+		snprintf(out, size, " cannot read: %s", rc == -EINVAL ? "not a file" : strerror(-rc));
+}
+
 int file_read(struct file_store *f, struct user_file *file, bool again)
 {
 	struct reading in = { .f = f, .file = file };
@@ -259,7 +267,7 @@ int file_read(struct file_store *f, struct user_file *file, bool again)
 	file->failed = rc;
 	if (rc < 0) {
 		in.quiet = rc == before;
-		snprintf(problem, sizeof problem, " cannot read: %s", strerror(-rc));
+		problem_text(problem, sizeof problem, rc);
 		if (again || !in.quiet)
 			file_parse(&in, problem);
 		return rc;

@@ -11,10 +11,8 @@
 #include "store/file_int.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -132,6 +130,7 @@ static void file_look(struct file_store *f, const char *name)
 		return;
 	place = file_place(f, name, &found);
 	file = found ? f->files[place] : file_new(f, place, name);
+	file->scan = f->scan;
 	if (file_read(f, file, false) == -ENOENT)
 		file_remove(f, place);
 }
@@ -149,12 +148,14 @@ static void on_name(void *ctx, const char *name)
 
 void file_user_scan(struct file_store *f)
 {
-	int rc = file_list(f->path, on_name, f);
+	int rc;
 
+	f->scan++;
+	rc = file_list(f->path, on_name, f);
 	if (rc < 0)
 		log_err("store", "%s: cannot list: %s", f->path, strerror(-rc));
 	for (unsigned i = f->file_count; rc == 0 && i-- > 0; ) {
-		if (faccessat(f->dir, f->files[i]->name, F_OK, 0) < 0 && errno == ENOENT)
+		if (f->files[i]->scan != f->scan)
 			file_remove(f, i);
 	}
 	settle(f);

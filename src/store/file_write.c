@@ -207,9 +207,9 @@ static void write_do(struct file_store *f, struct store_write *w)
 	bool was_del = !w->row;
 	int rc = write_one(f, w, &ref, &version);
 
-	if (rc < 0 && rc != -ESTALE && rc != -EAGAIN)
-		log_err("store", "%s %s: cannot %s: %s", k->kind, w->key, was_del ? "delete" : "write",
-			rc == -EPERM ? "a file of yours gives this object" : strerror(-rc));
+	if (rc == -EPERM)
+		log_err("store", "%s %s: cannot %s: a file of yours gives this object", k->kind, w->key,
+			was_del ? "delete" : "write");
 	store_written(f->s, w, rc, version);
 	if (rc == 0 && was_del && file_user_shows(f, k, w->key))
 		file_agent_load(f, &ref, NULL);		/* the user's half, alone again */
@@ -217,20 +217,31 @@ static void write_do(struct file_store *f, struct store_write *w)
 
 /* --- the lock --- */
 
-/* 0, -EWOULDBLOCK, -errno.  A lock file that was removed keeps nobody else out: the new one is taken instead. */
+int file_lock_open(struct file_store *f)
+{
+	int fd = openat(f->own, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (f->lock >= 0)
+		close(f->lock);
+	f->lock = fd;
+	return 0;
+}
+
+/*
+ * 0, -EWOULDBLOCK, -errno.  A lock file that was removed keeps nobody else out: the new one is taken
+ * instead.  On a read-only disk there was none.
+ */
 static int lock(struct file_store *f)
 {
 	struct stat st;
-	int fd, rc = fs_trylock(f->lock);
+	int rc = f->lock < 0 ? 0 : fs_trylock(f->lock);
 
-	if (rc < 0 || (fstat(f->lock, &st) == 0 && st.st_nlink))
+	if (rc < 0 || (f->lock >= 0 && fstat(f->lock, &st) == 0 && st.st_nlink))
 		return rc;
-	fd = openat(f->own, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	close(f->lock);
-	f->lock = fd;
-	return fs_trylock(f->lock);
+	rc = file_lock_open(f);
+	return rc < 0 ? rc : fs_trylock(f->lock);
 }
 
 static uint32_t random_below(struct file_store *f, uint32_t limit)
@@ -270,8 +281,8 @@ static void drain(struct file_store *f)
 
 	if (!f->queue)
 		return;
-	rc = f->lock < 0 ? -EAGAIN : lock(f);
-	if (rc == -EWOULDBLOCK && f->lock >= 0) {
+	rc = f->own < 0 ? -ENOENT : lock(f);
+	if (rc == -EWOULDBLOCK) {
 		lock_wait(f);
 		return;
 	}
@@ -317,8 +328,6 @@ void file_write(struct store *s, struct store_write *w)
 
 void file_write_fail(struct file_store *f, int rc)
 {
-	if (rc != -EAGAIN)
-		log_err("store", "%s/.manx/lock: %s", f->path, strerror(-rc));
 	while (f->queue)
 		store_written(f->s, queue_pop(f), rc, 0);
 }

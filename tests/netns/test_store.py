@@ -3,7 +3,11 @@
 Nodes and blocks that no agent stands behind serve as the thing seen: each makes a route on the real node.
 """
 import contextlib
+import ipaddress
 import json
+import os
+import shutil
+import time
 
 import pytest
 
@@ -247,6 +251,123 @@ def test_same_object_in_two_files_the_first_name_wins_and_the_other_shows_when_i
     wait_gateway(one, 211, None)
 
 
+# --- the folder and its disk -------------------------------------------------------------------------
+
+def test_what_is_no_file_is_named_and_holds_up_nobody(own_lab):
+    def put(name, make):
+        make(own_lab.store / name)
+
+    def big(path):
+        with open(path, "wb") as f:
+            f.truncate(64 << 20)
+    put("fifo.yaml", os.mkfifo)
+    put("folder.json", os.mkdir)
+    put("loop.json", lambda path: path.symlink_to("loop.json"))
+    put("zero.json", lambda path: path.symlink_to("/dev/zero"))
+    put("gone.json", lambda path: path.symlink_to("nowhere.json"))
+    put("big.json", big)
+    own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
+    node = own_lab.node().start(encapsulation="none")
+    wait_gateway(node, 210, "192.0.2.62")
+    named = {os.path.basename(p["text"].split(":")[0]): p["text"] for p in node.show("status")["problems"]}
+    assert set(named) == {"fifo.yaml", "folder.json", "loop.json", "zero.json", "big.json"}
+    assert "more than 4 MiB" in named["big.json"] and "not a file" in named["fifo.yaml"]
+    for name in named:
+        path = own_lab.store / name
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    wait_for("nothing is wrong", lambda: not node.show("status")["problems"])
+    put("fifo.yaml", os.mkfifo)
+    put("folder.json", os.mkdir)
+    wait_for("both are named", lambda: len(node.show("status")["problems"]) == 2)
+
+
+def test_file_that_is_not_whole_at_the_start_counts_when_it_is(own_lab):
+    text = json.dumps(ghost("ghost", 210, "192.0.2.62"))
+    node = own_lab.node()
+    with open(own_lab.store / "ghost.json", "w") as f:
+        f.write(text[:700])
+        f.flush()
+        node.start(encapsulation="none")
+        assert gateway(node, 210) is None
+        f.write(text[700:])
+    wait_gateway(node, 210, "192.0.2.62")
+
+
+def test_ten_thousand_files_are_read_in_no_time(own_lab):
+    for i in range(10000):
+        (own_lab.store / ("p-%05d.json" % i)).write_text(json.dumps(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p-%05d" % i, "labels": {"app": "a-%d" % (i % 50)}},
+             "spec": {"nodeName": "ghost"}, "status": {"podIP": "10.99.%d.%d" % divmod(i, 250)}}))
+    own_lab.write("zz.json", ghost("ghost", 210, "192.0.2.62"))
+    node = own_lab.node()
+    begun = time.monotonic()
+    node.start(encapsulation="none")
+    assert gateway(node, 210) == "192.0.2.62"
+    assert time.monotonic() - begun < 4     # 0.4 s on an idle machine
+    assert ping(node, node.pod("p").v4)     # while the last good states are written
+
+
+@contextlib.contextmanager
+def disk_of_its_own(path):
+    small_disk(path)
+    try:
+        yield
+    finally:
+        run(["umount", "--lazy", str(path)])
+
+
+def test_store_on_a_full_disk_is_named_and_goes_on_when_there_is_room(own_lab):
+    with disk_of_its_own(own_lab.store):
+        node = own_lab.node().start(encapsulation="none")
+        pod = node.pod("p")
+        fill(own_lab.store)
+        late = node.new_pod("late")
+        late.start_add().finish().refused(11, "No space left")
+        assert "No space left" in problems(node)
+        assert ping(node, pod.v4)
+        pod.delete().ok()
+        (own_lab.store / "fill").unlink()
+        late.add()
+        assert ping(node, late.v4)
+        wait_for("nothing is wrong", lambda: not problems(node))
+        node.end()
+
+
+def test_read_only_store_is_read_and_its_pods_live(own_lab):
+    with disk_of_its_own(own_lab.store):
+        own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
+        node = own_lab.node().start(encapsulation="none")
+        pod = node.pod("p")
+        node.end()
+        run(["mount", "-o", "remount,ro", str(own_lab.store)])
+        node.start()
+        assert gateway(node, 210) == "192.0.2.62" and ping(node, pod.v4)
+        late = node.new_pod("late")
+        late.start_add().finish().refused(11, "Read-only")
+        assert "Read-only" in problems(node)
+        run(["mount", "-o", "remount,rw", str(own_lab.store)])
+        late.add()
+        wait_for("nothing is wrong", lambda: not problems(node))
+        node.end()
+
+
+def test_store_that_is_removed_and_made_again_is_waited_for(own_lab):
+    own_lab.write("ghost.json", ghost("ghost", 210, "192.0.2.62"))
+    node = own_lab.node().start(encapsulation="none")
+    pod = node.pod("p")
+    shutil.rmtree(own_lab.store)
+    wait_for("it is away", lambda: node.show("status")["datastore"]["state"] == "away")
+    own_lab.store.mkdir()           # an empty one is not believed: a disk may not be mounted
+    own_lab.write("other.json", ghost("other", 211, "192.0.2.63"))
+    time.sleep(1.2)
+    assert node.show("status")["datastore"]["state"] == "away" and gateway(node, 211) is None
+    assert ping(node, pod.v4) and node.show("status")["ready"]
+    node.restart()                  # which says that it is meant
+    wait_gateway(node, 211, "192.0.2.63")
+    assert gateway(node, 210) is None and ping(node, pod.v4)
+    assert node.pod("q").v4 != pod.v4
+
+
 # --- users' files and agents' -----------------------------------------------------------------------
 
 def test_users_node_gives_labels_and_the_agents_gives_addresses(lab, one):
@@ -292,6 +413,20 @@ def test_pool_that_is_removed_gives_no_address_but_its_pods_stay(own_lab):
     own_lab.write("pool.json", pool)
     wait_for("the pool is back", lambda: late.start_add().finish().code == 0)
     pod.delete().ok()
+
+
+def test_pool_that_overlaps_an_earlier_name_is_refused_by_name(own_lab):
+    def pool(name, cidr, **spec):
+        return {"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": name}, "spec": {"cidr": cidr, **spec}}
+    own_lab.write("pools.json", [pool("b", "10.70.0.0/16"), pool("a", "10.70.128.0/17"), pool("tight", "10.71.0.0/28")])
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    text = problems(node)
+    assert "pool b (10.70.0.0/16) is not used: it overlaps pool a (10.70.128.0/17)" in text
+    assert "pools.json" in text and "the pool is smaller than one block" in text
+    assert ipaddress.ip_address(node.pod("p").v4) in ipaddress.ip_network("10.70.128.0/17")
+    own_lab.write("pools.json", pool("b", "10.70.0.0/17"))
+    wait_for("nothing is wrong", lambda: not problems(node))
+    assert ipaddress.ip_address(node.pod("q").v4) in ipaddress.ip_network("10.70.0.0/17")
 
 
 @pytest.mark.parametrize("text", ["", '{"apiVersion": "crd.projectcalico.org/v1", "kin'], ids=["empty", "torn"])

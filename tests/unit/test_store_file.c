@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "base/fs.h"
+#include "model/policy.h"
 #include "store_world.h"
 
 static char root[64], dir[80];
@@ -571,6 +572,78 @@ static void test_memory_goes_with_its_file_and_is_written_only_when_it_changes(v
 	assert_true(stat(path, &after) < 0);
 	state_path(path, "y.json");
 	assert_int_equal(stat(path, &after), 0);
+}
+
+#define POLICY(name, spec) "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"NetworkPolicy\",\"metadata\":{\"name\":\"" name "\"},\n" \
+	"\"spec\":{" spec "}}"
+
+static const struct policy *policy_of(const char *key)
+{
+	const struct policy *p = table_find(&a.model.network_policies, key);
+
+	if (!p)
+		fail_msg("no policy %s", key);
+	return p;
+}
+
+/* Good with two rules, or a stand-in that says why. */
+static void check_policy(const char *key, unsigned rules, const char *bad)
+{
+	const struct policy *p = policy_of(key);
+
+	assert_int_equal(p->rule_count[INGRESS], rules);
+	if (bad ? !p->bad || !strstr(p->bad, bad) : p->bad != NULL)
+		fail_msg("%s: bad: %s", key, p->bad ? p->bad : "(it is good)");
+}
+
+static void test_refused_policy_stands_in_unless_a_good_state_is_known(void **state)
+{
+	(void)state;
+	in_place("x.json", "[" POLICY("web", "\"ingress\":[{},{\"from\":[{}]}],\"policyTypes\":[\"Ingress\"]") "]");
+	start();
+	check_policy("default/web", 0, "2:");
+	assert_true(policy_of("default/web")->applies[INGRESS] && !policy_of("default/web")->applies[EGRESS]);
+	assert_int_equal(logged("NetworkPolicy default/web: no good state is known: closed"), 1);
+	assert_int_equal(a.model.problems.count, 1);
+	write_file("x.json", "[" POLICY("web", "\"ingress\":[7]") "]");	/* another stand-in: both directions are the default */
+	check_policy("default/web", 0, "spec.ingress[0]");
+	write_file("x.json", "[" POLICY("web", "\"ingress\":[{},{}]") "]");
+	check_policy("default/web", 2, NULL);
+	assert_int_equal(a.model.problems.count, 0);
+	write_file("x.json", "[" POLICY("web", "\"ingress\":[7]") "]");
+	check_policy("default/web", 2, NULL);
+	restart();
+	check_policy("default/web", 2, NULL);
+	write_file("x.json", "[]");
+	assert_int_equal(a.model.network_policies.count, 0);
+}
+
+static void test_policy_with_bad_metadata_stands_in(void **state)
+{
+	(void)state;
+	start();
+	write_file("x.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: web\n  namespace: shop\n"
+		   "  labels: {v: 7}\nspec:\n  podSelector: {}\n  ingress: [{}]\n");
+	check_policy("shop/web", 0, "6:15: metadata.labels: v: want a string");
+}
+
+static void test_policy_knows_file_and_line(void **state)
+{
+	(void)state;
+	start();
+	write_file("x.json", "[\n" NS("x", "1") ",\n\n " POLICY("web", "") ", " POLICY("db", "") "]");
+	assert_string_equal(policy_of("default/web")->place.file, "x.json");
+	assert_int_equal(policy_of("default/web")->place.line, 4);
+	assert_int_equal(policy_of("default/db")->place.line, 5);
+	write_file("x.json", "[\n\n\n\n" POLICY("web", "") ", " POLICY("db", "\"ingress\":7") "]");
+	assert_int_equal(policy_of("default/web")->place.line, 5);
+	restart();			/* the good state of the other one stands nowhere now */
+	assert_int_equal(policy_of("default/db")->place.line, 0);
+	assert_string_equal(policy_of("default/db")->place.file, "x.json");
+	remove_file("x.json");
+	write_file("y.yml", "# a comment\n---\n# one\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web}\n");
+	assert_string_equal(policy_of("default/web")->place.file, "y.yml");
+	assert_int_equal(policy_of("default/web")->place.line, 4);
 }
 
 /* A folder of state that cannot be: said once, shown, and cured by itself. */
@@ -1251,6 +1324,9 @@ int main(void)
 		T(test_file_that_broke_while_no_agent_ran_is_as_it_last_was),
 		T(test_memory_that_is_torn_is_not_trusted),
 		T(test_memory_goes_with_its_file_and_is_written_only_when_it_changes),
+		T(test_refused_policy_stands_in_unless_a_good_state_is_known),
+		T(test_policy_with_bad_metadata_stands_in),
+		T(test_policy_knows_file_and_line),
 		T(test_state_dir_that_cannot_be_written_is_a_problem_only),
 		T(test_many_files_at_once_are_remembered_in_a_while),
 		T(test_object_twice_in_one_file),
