@@ -15,6 +15,7 @@
 #include "base/server.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
+#include "explain.h"
 #include "reconcile.h"
 #include "status.h"
 #include "store/store.h"
@@ -48,6 +49,18 @@ static void verb_routes(void *ctx, struct ctl_call *c)
 	ctl_answer(c, EXIT_OK);
 }
 
+static void verb_explain(void *ctx, struct ctl_call *c)
+{
+	struct agent *a = ctx;
+	struct err e = { 0 };
+	int code = explain(&a->model, a->pass.nft, (const char *const *)c->words, c->count, c->json, &c->out, &e);
+
+	if (e.code)
+		ctl_refuse(c, code, "%s", e.text);
+	else
+		ctl_answer(c, code);
+}
+
 static const struct ctl_verb verbs[] = {
 	{ "status", verb_status },
 	{ "get", verb_get },
@@ -57,6 +70,7 @@ static const struct ctl_verb verbs[] = {
 	{ "ipam check", verb_ipam_check },
 	{ "ipam release", verb_ipam_release },
 	{ "routes", verb_routes },
+	{ "explain", verb_explain },
 };
 
 static void on_request(void *ctx, struct conn *conn)

@@ -13,14 +13,15 @@
 #include "check.h"
 #include "cni/cni.h"
 #include "ctl/ctl.h"
+#include "explain.h"
 #include "status.h"
 
 #define DEFAULT_CONFIG "/etc/manx.conf"
 
 struct options {
-	const char *config, *socket, *output, *ready_fd, *file, *namespace;
-	const char **sets, **words;	/* room for all of argv */
-	unsigned set_count, count;
+	const char *config, *socket, *output, *ready_fd, *namespace;
+	const char **sets, **files, **words;	/* room for all of argv */
+	unsigned set_count, file_count, count;
 	bool fix, help;
 	unsigned given;			/* bits of options[] */
 };
@@ -30,6 +31,7 @@ static int verb_ask(struct options *o);
 static int verb_check(struct options *o);
 static int verb_get(struct options *o);
 static int verb_change(struct options *o);
+static int verb_explain(struct options *o);
 static int verb_version(struct options *o);
 static int verb_help(struct options *o);
 static int verb_absent(struct options *o);
@@ -50,7 +52,7 @@ static const struct option {
 	{ "-o", OPT_OUTPUT, true, offsetof(struct options, output) },
 	{ "--set", OPT_SET, true, 0 },
 	{ "--ready-fd", OPT_READY, true, offsetof(struct options, ready_fd) },
-	{ "-f", OPT_FILE, true, offsetof(struct options, file) },
+	{ "-f", OPT_FILE, true, 0 },
 	{ "-n", OPT_NAMESPACE, true, offsetof(struct options, namespace) },
 	{ "--fix", OPT_FIX, false, offsetof(struct options, fix) },
 	{ "--help", OPT_HELP, false, offsetof(struct options, help) },
@@ -76,9 +78,10 @@ static const struct verb {
 	{ "ipam check", "[--fix] [-o json]", "leaked and doubly used addresses; free what leaked", verb_ask, OPT_ASK | OPT_FIX },
 	{ "ipam release", "ADDRESS", "free an address that no pod lives by", verb_ask, OPT_CONFIG | OPT_SOCKET, 1 },
 	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
+	{ "explain", "FROM TO PORT[/PROTO] [-f FILE]... [-o json]", "who lets that connection through, or not, and why",
+	  verb_explain, OPT_ASK | OPT_FILE, 3 },
 	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
 	{ "help", "", "this text", verb_help, ANY, ANY },
-	{ "explain", NULL, NULL, verb_absent, ANY, ANY },
 	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
 	{ "install", NULL, NULL, verb_absent, ANY, ANY },
 	{ "uninstall", NULL, NULL, verb_absent, ANY, ANY },
@@ -165,11 +168,11 @@ static int verb_change(struct options *o)
 	autostr struct str text = { 0 };
 	int rc;
 
-	if (!o->file)
-		return usage("wants -f FILE", o->words[0]);
-	if ((rc = check_read(o->file, &text)) != EXIT_OK)
+	if (o->file_count != 1)
+		return usage("wants one -f FILE", o->words[0]);
+	if ((rc = check_read(o->files[0], &text)) != EXIT_OK)
 		return rc;
-	return ask(o, (const char *[]){ o->words[0], o->file, str_text(&text) }, 3);
+	return ask(o, (const char *[]){ o->words[0], o->files[0], str_text(&text) }, 3);
 }
 
 /* --- verbs that need none --- */
@@ -179,6 +182,15 @@ static int verb_check(struct options *o)
 	if (o->count < 2)
 		return usage("check wants a FILE", "");
 	return check_files(o->words + 1, o->count - 1, o->output);
+}
+
+static int verb_explain(struct options *o)
+{
+	if (!o->file_count)
+		return verb_ask(o);
+	if (load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
+	return explain_files(&config, o->files, o->file_count, o->words + 1, o->count - 1, o->output);
 }
 
 static int verb_version(struct options *o)
@@ -220,6 +232,8 @@ static void option_take(struct options *o, const struct option *opt, const char 
 	o->given |= opt->bit;
 	if (opt->bit == OPT_SET)
 		o->sets[o->set_count++] = value;
+	else if (opt->bit == OPT_FILE)
+		o->files[o->file_count++] = value;
 	else if (opt->value)
 		memcpy(field, &value, sizeof value);
 	else
@@ -230,6 +244,7 @@ static void option_take(struct options *o, const struct option *opt, const char 
 static int parse(struct options *o, int argc, char **argv)
 {
 	o->sets = xcalloc((size_t)argc + 1, sizeof *o->sets);
+	o->files = xcalloc((size_t)argc + 1, sizeof *o->files);
 	o->words = xcalloc((size_t)argc + 2, sizeof *o->words);
 	for (int i = 1; i < argc; i++) {
 		const struct option *opt = option_find(argv[i]);
