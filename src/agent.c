@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/log.h"
@@ -19,6 +20,7 @@
 #include "reconcile.h"
 #include "status.h"
 #include "store/store.h"
+#include "uninstall.h"
 #include "verbs.h"
 
 void relro_protect(void);	/* shims.c */
@@ -61,6 +63,21 @@ static void verb_explain(void *ctx, struct ctl_call *c)
 		ctl_answer(c, code);
 }
 
+/* The rest when all modules have stopped: see agent_run(). */
+static void verb_uninstall(void *ctx, struct ctl_call *c)
+{
+	struct agent *a = ctx;
+
+	if (a->leaving) {
+		ctl_refuse(c, EXIT_BUSY, "uninstall is under way");
+		return;
+	}
+	log_info("agent", "uninstall: stopping, what manx put on this node is removed");
+	ctl_detach(c);
+	a->leaving = c;
+	a->loop.stop = true;
+}
+
 static const struct ctl_verb verbs[] = {
 	{ "status", verb_status },
 	{ "get", verb_get },
@@ -71,6 +88,7 @@ static const struct ctl_verb verbs[] = {
 	{ "ipam release", verb_ipam_release },
 	{ "routes", verb_routes },
 	{ "explain", verb_explain },
+	{ "uninstall", verb_uninstall },
 };
 
 static void on_request(void *ctx, struct conn *conn)
@@ -143,8 +161,38 @@ static void on_signal(void *ctx, int signo)
 	a->loop.stop = true;
 }
 
-/* The lock of run_dir is held for life; the file names the holder. */
-static int run_dir_lock(const struct config *c, int *lock)
+/* Whoever held the lock may have removed its file (uninstall): then it keeps nobody out. */
+static int lock_try(const char *path, int *lock)
+{
+	struct stat st;
+	int rc;
+
+	if (*lock < 0 && (*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+		return -errno;
+	rc = fs_trylock(*lock);
+	if (fstat(*lock, &st) == 0 && st.st_nlink)
+		return rc;
+	close(*lock);
+	*lock = -1;
+	return -EWOULDBLOCK;
+}
+
+static int lock_failed(const struct config *c, int lock, int rc)
+{
+	char pid[32] = "";
+
+	if (rc != -EWOULDBLOCK || lock < 0) {
+		log_err("agent", "run_dir %s: %s", c->run_dir, strerror(-rc));
+		return rc == -EACCES || rc == -EPERM ? EXIT_PERMISSION : EXIT_FAILED;
+	}
+	if (pread(lock, pid, sizeof pid - 1, 0) < 0)
+		pid[0] = '\0';
+	log_err("agent", "run_dir %s: another agent runs here, pid %d", c->run_dir, (int)strtol(pid, NULL, 10));
+	return EXIT_BUSY;
+}
+
+/* The file names the holder. */
+int run_dir_lock(const struct config *c, int *lock)
 {
 	const uint64_t until = now_ms() + RUN_DIR_WAIT_MS;
 	const struct timespec pause = { .tv_nsec = 50 * 1000000 };
@@ -152,19 +200,12 @@ static int run_dir_lock(const struct config *c, int *lock)
 	int rc = fs_mkdirs(c->run_dir, 0755);
 
 	snprintf(path, sizeof path, "%s/manx.lock", c->run_dir);
-	if (rc < 0 || (*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0) {
-		log_err("agent", "run_dir %s: %s", c->run_dir, strerror(rc < 0 ? -rc : errno));
-		return EXIT_FAILED;
-	}
-	while ((rc = fs_trylock(*lock)) == -EWOULDBLOCK && now_ms() < until)
+	while (rc == 0 && (rc = lock_try(path, lock)) == -EWOULDBLOCK && now_ms() < until) {
 		nanosleep(&pause, NULL);
-	if (rc < 0) {
-		ssize_t n = pread(*lock, pid, sizeof pid - 1, 0);
-
-		pid[n > 0 ? n : 0] = '\0';
-		log_err("agent", "run_dir %s: another agent runs here, pid %d", c->run_dir, (int)strtol(pid, NULL, 10));
-		return EXIT_BUSY;
+		rc = fs_mkdirs(c->run_dir, 0755);
 	}
+	if (rc < 0)
+		return lock_failed(c, *lock, rc);
 	int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
 
 	if (ftruncate(*lock, 0) < 0 || pwrite(*lock, pid, len, 0) != len)
@@ -231,6 +272,17 @@ static int exit_code(int rc)
 	return EXIT_FAILED;
 }
 
+/* All modules have stopped, the lock is still held.  Who asked gets the exit code; a supervisor must not start us again. */
+static void leave(struct agent *a)
+{
+	struct ctl_call *c = a->leaving;
+	int code = uninstall_run(a->config, a->store.state == STORE_AWAY, &c->out, &c->err);
+
+	if (c->err.len)
+		log_err("agent", "uninstall: %.*s", (int)strcspn(c->err.s, "\n"), c->err.s);
+	ctl_answer(c, code);
+}
+
 int agent_run(const struct config *config, const char *config_path, int ready_fd)
 {
 	struct agent a = { .config = config, .ready_fd = ready_fd, .server.watch.fd = -1 };
@@ -250,5 +302,7 @@ int agent_run(const struct config *config, const char *config_path, int ready_fd
 	}
 	rc = loop_run(&a.loop);
 	stop(&a);
+	if (a.leaving)
+		leave(&a);
 	return rc < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -15,6 +15,7 @@
 #include "ctl/ctl.h"
 #include "explain.h"
 #include "status.h"
+#include "uninstall.h"
 
 #define DEFAULT_CONFIG "/etc/manx.conf"
 
@@ -22,7 +23,7 @@ struct options {
 	const char *config, *socket, *output, *ready_fd, *namespace;
 	const char **sets, **files, **words;	/* room for all of argv */
 	unsigned set_count, file_count, count;
-	bool fix, help;
+	bool fix, cleanup, help;
 	unsigned given;			/* bits of options[] */
 };
 
@@ -32,13 +33,14 @@ static int verb_check(struct options *o);
 static int verb_get(struct options *o);
 static int verb_change(struct options *o);
 static int verb_explain(struct options *o);
+static int verb_uninstall(struct options *o);
 static int verb_version(struct options *o);
 static int verb_help(struct options *o);
 static int verb_absent(struct options *o);
 
 /* Options, and a bit for each: which ones a verb takes. */
 enum { OPT_CONFIG = 1, OPT_SOCKET = 2, OPT_OUTPUT = 4, OPT_SET = 8, OPT_READY = 16, OPT_FIX = 32, OPT_FILE = 64,
-       OPT_NAMESPACE = 128, OPT_HELP = 256 };
+       OPT_NAMESPACE = 128, OPT_CLEANUP = 256, OPT_HELP = 512 };
 enum { OPT_ASK = OPT_CONFIG | OPT_SOCKET | OPT_OUTPUT, ANY = UINT_MAX };
 
 static const struct option {
@@ -55,6 +57,7 @@ static const struct option {
 	{ "-f", OPT_FILE, true, 0 },
 	{ "-n", OPT_NAMESPACE, true, offsetof(struct options, namespace) },
 	{ "--fix", OPT_FIX, false, offsetof(struct options, fix) },
+	{ "--cleanup", OPT_CLEANUP, false, offsetof(struct options, cleanup) },
 	{ "--help", OPT_HELP, false, offsetof(struct options, help) },
 	{ "-h", OPT_HELP, false, offsetof(struct options, help) },
 };
@@ -67,7 +70,7 @@ static const struct verb {
 	unsigned words;			/* how many may follow the name */
 } verbs[] = {
 	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent,
-	  OPT_CONFIG | OPT_SET | OPT_READY },
+	  OPT_CONFIG | OPT_SET | OPT_READY | OPT_CLEANUP },
 	{ "status", "[-o json]", "this node at a glance", verb_ask, OPT_ASK },
 	{ "check", "FILE... [-o json]", "parse configuration (*.conf) and objects, change nothing", verb_check, OPT_OUTPUT, ANY },
 	{ "get", "KIND [NAME] [-n NAMESPACE] [-o json]", "objects of the datastore", verb_get, OPT_ASK | OPT_NAMESPACE, 2 },
@@ -80,11 +83,12 @@ static const struct verb {
 	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
 	{ "explain", "FROM TO PORT[/PROTO] [-f FILE]... [-o json]", "who lets that connection through, or not, and why",
 	  verb_explain, OPT_ASK | OPT_FILE, 3 },
+	{ "uninstall", "[--config FILE] [--set KEY=VALUE]...", "remove what manx put on this node (also: agent --cleanup)",
+	  verb_uninstall, OPT_CONFIG | OPT_SET | OPT_SOCKET },
 	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
 	{ "help", "", "this text", verb_help, ANY, ANY },
 	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
 	{ "install", NULL, NULL, verb_absent, ANY, ANY },
-	{ "uninstall", NULL, NULL, verb_absent, ANY, ANY },
 };
 
 static struct config config;		/* what this process goes by */
@@ -124,6 +128,8 @@ static int verb_agent(struct options *o)
 	struct err e = { 0 };
 	uint64_t ready_fd = 0;
 
+	if (o->cleanup)
+		return verb_uninstall(o);
 	if (o->ready_fd && str_u64(o->ready_fd, 1 << 20, &ready_fd) < 0)
 		return usage("--ready-fd wants a number", o->ready_fd);
 	if (load_config(o, &config, print_error, NULL) < 0)
@@ -137,14 +143,19 @@ static int verb_agent(struct options *o)
 
 /* --- verbs that the running agent answers --- */
 
+static const char *socket_path(const struct options *o)
+{
+	static char path[CONFIG_PATH_MAX + 16];
+
+	snprintf(path, sizeof path, "%s/manx.sock", config.run_dir);
+	return o->socket ? o->socket : path;
+}
+
 static int ask(struct options *o, const char *const *words, unsigned count)
 {
-	char path[CONFIG_PATH_MAX + 16];
-
 	if (!o->socket && load_config(o, &config, print_error, NULL) < 0)
 		return EXIT_CONFIG;
-	snprintf(path, sizeof path, "%s/manx.sock", config.run_dir);
-	return ctl_client(o->socket ? o->socket : path, words, count, o->output);
+	return ctl_client(socket_path(o), words, count, o->output, false);
 }
 
 static int verb_ask(struct options *o)
@@ -173,6 +184,23 @@ static int verb_change(struct options *o)
 	if ((rc = check_read(o->files[0], &text)) != EXIT_OK)
 		return rc;
 	return ask(o, (const char *[]){ o->words[0], o->files[0], str_text(&text) }, 3);
+}
+
+/* The running agent does it, and ends; where none runs, we do it. */
+static int verb_uninstall(struct options *o)
+{
+	autostr struct str out = { 0 }, err = { 0 };
+	int rc;
+
+	if (load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
+	rc = ctl_client(socket_path(o), (const char *[]){ "uninstall" }, 1, false, !o->socket);
+	if (rc != EXIT_NO_AGENT || o->socket)
+		return rc;
+	rc = uninstall_alone(&config, &out, &err);
+	fputs(str_text(&out), stdout);
+	fputs(str_text(&err), stderr);
+	return rc;
 }
 
 /* --- verbs that need none --- */

@@ -20,6 +20,7 @@ struct agent {
 	int ready_fd;
 	bool ready;
 	struct ctl_call *after_pass;	/* calls that are answered after the pass */
+	struct ctl_call *leaving;	/* who asked for uninstall; NULL: nobody did */
 };
 
 void status_show(const struct agent *a, struct str *out, bool json);

@@ -1,5 +1,6 @@
 #include "base/fs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -119,6 +120,29 @@ int fs_replace(int dirfd, const char *path, const void *data, size_t len, mode_t
 	if (rc < 0)
 		unlinkat(dirfd, temp, 0);
 	return rc;
+}
+
+int fs_remove(const char *path, unsigned depth)
+{
+	char below[PATH_MAX];
+	struct dirent *entry;
+	DIR *d;
+	int rc = 0;
+
+	if (unlink(path) == 0 || errno == ENOENT)
+		return 0;
+	if ((errno != EISDIR && errno != EPERM) || !depth || !(d = opendir(path)))
+		return -errno;
+	while ((entry = readdir(d))) {
+		int n = snprintf(below, sizeof below, "%s/%s", path, entry->d_name), one;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		one = n < (int)sizeof below ? fs_remove(below, depth - 1) : -ENAMETOOLONG;
+		rc = rc ? rc : one;
+	}
+	closedir(d);
+	return rmdir(path) < 0 && !rc ? -errno : rc;
 }
 
 int fs_mkdirs(const char *path, mode_t mode)

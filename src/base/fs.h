@@ -21,6 +21,9 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t m
 
 int fs_mkdirs(const char *path, mode_t mode);		/* like mkdir -p; 0 or -errno */
 
+/* Removes a file, or a folder with all that is in it, so many levels of folders deep.  0 (also when there is none), or -errno. */
+int fs_remove(const char *path, unsigned depth);
+
 /* Writes text when the file holds something else (so an equal value is never rewritten). 1 changed, 0 equal, -errno. */
 int fs_sysctl(const char *path, const char *text);
 

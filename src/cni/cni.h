@@ -32,6 +32,10 @@ void cni_after_pass(struct cni *c);
 
 /* Writes the network list into config->cni_conf_dir and this program into cni_bin_dir. 0, or negative with *e. */
 int cni_install(const struct config *c, const char *socket, struct err *e);
+/* Takes both away again, where they are ours; *said names them.  0, or negative with *e. */
+int cni_uninstall(const struct config *c, const char *socket, struct str *said, struct err *e);
+/* The links of all pods of this node go, at the latest when cni_free() returns.  How many, or negative with *e. */
+int cni_remove_links(struct cni *c, struct err *e);
 
 /* Is an ADD of that handle under way? */
 bool cni_is_adding(const struct cni *c, const char *handle);

@@ -15,6 +15,8 @@
 
 enum { BINARY_MAX = 64 << 20 };
 
+static const char plugin_name[] = "manx", list_name[] = "10-manx.conflist";
+
 static int put_file(const char *dir, const char *name, const struct str *data, mode_t mode, struct err *e)
 {
 	autostr struct str old = { 0 };
@@ -55,11 +57,68 @@ int cni_install(const struct config *c, const char *socket, struct err *e)
 	if (*c->cni_bin_dir) {
 		if ((rc = fs_read(AT_FDCWD, "/proc/self/exe", BINARY_MAX, &binary)) < 0)
 			return err_set(e, -rc, "/proc/self/exe: %s", strerror(-rc));
-		rc = put_file(c->cni_bin_dir, "manx", &binary, 0755, e);
+		rc = put_file(c->cni_bin_dir, plugin_name, &binary, 0755, e);
 	}
 	if (rc >= 0 && *c->cni_conf_dir) {
 		network_list(&list, socket);
-		rc = put_file(c->cni_conf_dir, "10-manx.conflist", &list, 0644, e);
+		rc = put_file(c->cni_conf_dir, list_name, &list, 0644, e);
 	}
 	return rc < 0 ? rc : 0;
+}
+
+/* --- and away again --- */
+
+/* A list that runs our plugin with our socket. */
+static bool list_is_ours(const struct str *text, const char *socket)
+{
+	struct arena mem = { 0 };
+	struct json j;
+	bool ours = false;
+
+	if (json_parse(&j, str_text(text), text->len, NULL) < 0)
+		return false;
+	json_value plugins = json_get(&j, 0, "plugins");
+
+	for (json_value p = json_first(&j, plugins); p >= 0 && !ours; p = json_next(&j, plugins, p)) {
+		const char *at = json_string(&j, json_get(&j, p, "socket"), &mem);
+
+		ours = json_is(&j, json_get(&j, p, "type"), plugin_name) && strcmp(at ? at : CNI_DEFAULT_SOCKET, socket) == 0;
+	}
+	arena_free(&mem);
+	json_free(&j);
+	return ours;
+}
+
+/* This program, of whichever version: it knows the list's name, as no other does. */
+static bool plugin_is_ours(const struct str *binary, const char *socket)
+{
+	const char *at = str_text(binary), *end = at + binary->len - sizeof list_name;
+	(void)socket;
+
+	while (at && at <= end && memcmp(at, list_name, sizeof list_name) != 0)
+		at = memchr(at + 1, list_name[0], (size_t)(end - at));
+	return at && at <= end;
+}
+
+static int take_away(const char *dir, const char *name, bool (*is_ours)(const struct str *data, const char *socket),
+		     const char *socket, struct str *said, struct err *e)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	autostr struct str data = { 0 };
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	if (!*dir || fs_read(AT_FDCWD, path, BINARY_MAX, &data) < 0 || !is_ours(&data, socket))
+		return 0;
+	if (unlink(path) < 0)
+		return err_set(e, errno, "%s: %s", path, strerror(errno));
+	str_printf(said, "removed %s\n", path);
+	return 0;
+}
+
+int cni_uninstall(const struct config *c, const char *socket, struct str *said, struct err *e)
+{
+	int list = take_away(c->cni_conf_dir, list_name, list_is_ours, socket, said, e);
+	int plugin = take_away(c->cni_bin_dir, plugin_name, plugin_is_ours, socket, said, e);
+
+	return list ? list : plugin;
 }

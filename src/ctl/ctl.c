@@ -1,9 +1,11 @@
 #include "ctl/ctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/util.h"
 
@@ -36,9 +38,31 @@ static void on_hangup(struct conn *conn)
 
 static void call_free(struct ctl_call *c)
 {
+	if (c->late >= 0)
+		close(c->late);
 	str_free(&c->out);
 	str_free(&c->err);
 	free(c);
+}
+
+void ctl_detach(struct ctl_call *c)
+{
+	c->late = fcntl(c->conn->watch.fd, F_DUPFD_CLOEXEC, 0);
+	c->conn->on_hangup = NULL;
+	c->conn = NULL;
+}
+
+/* A short text: it fits into the socket's buffer. */
+static void answer_late(int fd, int code, const struct str *text)
+{
+	autostr struct str frame = { 0 };
+	uint8_t header[FRAME_HEADER];
+
+	frame_header(header, FRAME_CTL, (uint8_t)code, (uint32_t)text->len);
+	str_add(&frame, (const char *)header, sizeof header);
+	str_add(&frame, str_text(text), text->len);
+	if (send(fd, frame.s, frame.len, MSG_NOSIGNAL) < 0)
+		return;			/* who asked has left */
 }
 
 void ctl_answer(struct ctl_call *c, int code)
@@ -58,6 +82,8 @@ void ctl_answer(struct ctl_call *c, int code)
 	if (conn) {
 		conn->on_hangup = NULL;
 		conn_answer(conn, (uint8_t)code, str_text(&c->out), c->out.len);
+	} else if (c->late >= 0) {
+		answer_late(c->late, code, &c->out);
 	}
 	call_free(c);
 }
@@ -81,7 +107,7 @@ void ctl_handle(const struct ctl_verb *verbs, unsigned count, void *ctx, struct 
 	char *words[WORDS_MAX];
 	unsigned n = 0;
 
-	c->conn = conn;
+	*c = (struct ctl_call){ .conn = conn, .late = -1 };
 	conn->ctx = c;
 	conn->on_hangup = on_hangup;
 	for (size_t at = 0; at < conn->payload.len && n < WORDS_MAX; at += strlen(conn->payload.s + at) + 1) {
@@ -105,11 +131,12 @@ void ctl_handle(const struct ctl_verb *verbs, unsigned count, void *ctx, struct 
 
 /* --- the command line's end --- */
 
-static int client_failed(const char *socket, int rc)
+static int client_failed(const char *socket, int rc, bool quiet)
 {
 	bool absent = rc == -ENOENT || rc == -ENOTDIR || rc == -ECONNREFUSED;
 
-	fprintf(stderr, "manx: %s: %s\n", socket, absent ? "no agent is running" : strerror(-rc));
+	if (!absent || !quiet)
+		fprintf(stderr, "manx: %s: %s\n", socket, absent ? "no agent is running" : strerror(-rc));
 	if (absent)
 		return EXIT_NO_AGENT;
 	/* The agent hangs up on whoever is not root. */
@@ -129,7 +156,7 @@ static int print_answer(const struct str *answer)
 	return EXIT_OK;
 }
 
-int ctl_client(const char *socket, const char *const *words, unsigned count, bool json)
+int ctl_client(const char *socket, const char *const *words, unsigned count, bool json, bool quiet)
 {
 	autoclose int fd = frame_connect(socket, 0);
 	autostr struct str request = { 0 }, answer = { 0 };
@@ -145,6 +172,6 @@ int ctl_client(const char *socket, const char *const *words, unsigned count, boo
 	if (rc >= 0)
 		rc = frame_answer(fd, ANSWER_MS, &status, &answer);
 	if (rc < 0)
-		return client_failed(socket, rc);
+		return client_failed(socket, rc, quiet);
 	return print_answer(&answer) == EXIT_OK ? status : EXIT_FAILED;
 }

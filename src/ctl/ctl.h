@@ -17,7 +17,8 @@ enum {
 
 /* A verb under way.  words[] are what followed its name, without options; they last until begin() returns. */
 struct ctl_call {
-	struct conn *conn;		/* NULL: who asked has left */
+	struct conn *conn;		/* NULL: who asked has left, or waits at late */
+	int late;			/* see ctl_detach(); -1 */
 	char **words;
 	unsigned count;
 	bool json;
@@ -39,7 +40,13 @@ void ctl_answer(struct ctl_call *c, int code);
 /* Instead of what was in out: an error of one line. */
 void ctl_refuse(struct ctl_call *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Sends the words to the agent on socket and prints its answer.  The exit code. */
-int ctl_client(const char *socket, const char *const *words, unsigned count, bool json);
+/* The call outlives the server: its answer is sent at once, by ctl_answer(). */
+void ctl_detach(struct ctl_call *c);
+
+/*
+ * Sends the words to the agent on socket and prints its answer.  The exit code.  quiet: that no agent runs is nothing
+ * to be said.
+ */
+int ctl_client(const char *socket, const char *const *words, unsigned count, bool json, bool quiet);
 
 #endif

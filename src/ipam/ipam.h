@@ -100,4 +100,18 @@ void ipam_release_one(struct ipam *ipam, const char *handle, const struct addr *
 /* Nothing is being assigned, released or written. */
 bool ipam_idle(const struct ipam *ipam);
 
+/*
+ * `manx uninstall`: gives back all that the datastore says this node has.  begin, then ask done() after each turn of the
+ * loop until it is true; rc is what the datastore met, if anything.
+ */
+struct ipam_leave {
+	struct ipam *ipam;
+	unsigned pending;		/* deletions under way */
+	bool again, second;
+	int rc;
+	struct str handles;		/* each terminated */
+};
+void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam);
+bool ipam_leave_done(struct ipam_leave *l);
+
 #endif

@@ -443,4 +443,4 @@ static int start(struct store *s, const char *where, struct err *e)
 }
 
 const struct store_driver store_file = { .name = "file", .start = start, .write = file_write, .stop = stop,
-					 .edit = file_edit, .texts = file_texts };
+					 .edit = file_edit, .texts = file_texts, .is_used = file_is_used, .purge = file_purge };

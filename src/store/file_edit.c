@@ -1,6 +1,6 @@
 /*
- * apply, get and delete in the file datastore: each object that is applied has a
- * file of its own at the top of DIR, which is a user's file like any other.
+ * apply, get, delete and uninstall in the file datastore: each object that is applied
+ * has a file of its own at the top of DIR, which is a user's file like any other.
  */
 #include "store/file_int.h"
 
@@ -144,4 +144,39 @@ void file_texts(struct store *s, const struct kind *k, store_text *each, void *c
 		if (gives(t.file, k) && fs_read(f->dir, t.file->name, JSON_SIZE_MAX, &text) == 0)
 			store_read_text(text_format(t.file->name), str_text(&text), text.len, on_object, &t, &e);
 	}
+}
+
+/* --- the end --- */
+
+bool file_is_used(const char *where)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/.manx", where);
+	return access(path, F_OK) == 0;
+}
+
+static void on_node(void *ctx, const char *name)
+{
+	*(bool *)ctx |= name[0] != '.';
+}
+
+/* Of DIR itself only what is empty: users' files are users'. */
+int file_purge(const char *where)
+{
+	enum { PLURAL_NAMESPACE_FILE = 3 };
+	char path[PATH_MAX];
+	bool node = false;
+	int rc;
+
+	snprintf(path, sizeof path, "%s/.manx/nodes", where);
+	rc = file_list(path, on_node, &node);
+	if (rc == -ENOENT || node)
+		return 0;
+	snprintf(path, sizeof path, "%s/.manx", where);
+	if (rc == 0)
+		rc = fs_remove(path, PLURAL_NAMESPACE_FILE);
+	if (rc == 0)
+		rmdir(where);
+	return rc < 0 ? rc : 1;
 }

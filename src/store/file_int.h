@@ -150,6 +150,8 @@ int file_agent_folder(const struct file_store *f, const struct kind *k);
 /* file_edit.c: for the command line, see store.h */
 void file_edit(struct store *s, struct store_edit *e);
 void file_texts(struct store *s, const struct kind *k, store_text *each, void *ctx);
+bool file_is_used(const char *where);
+int file_purge(const char *where);
 
 /* file_write.c */
 void file_write(struct store *s, struct store_write *w);

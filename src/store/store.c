@@ -45,19 +45,36 @@ static void on_deliver(struct deferred *d)
 	}
 }
 
+/* NULL: not in this version. */
+static const struct store_driver *driver_of(const struct config *c)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (strcmp(drivers[i]->name, driver_name(c->datastore.driver)) == 0)
+			return drivers[i];
+	return NULL;
+}
+
 int store_start(struct store *s, struct loop *l, struct model *m, const struct config *c, struct err *e)
 {
-	const char *name = driver_name(c->datastore.driver);
-
-	*s = (struct store){ .loop = l, .model = m, .config = c, .deliver.fn = on_deliver };
+	*s = (struct store){ .loop = l, .model = m, .config = c, .driver = driver_of(c), .deliver.fn = on_deliver };
 	s->finished_tail = &s->finished;
-	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++) {
-		if (strcmp(drivers[i]->name, name) != 0)
-			continue;
-		s->driver = drivers[i];
+	if (s->driver)
 		return s->driver->start(s, c->datastore.where, e);
-	}
-	return err_set(e, EPROTONOSUPPORT, "datastore = %s: not in this version", name);
+	return err_set(e, EPROTONOSUPPORT, "datastore = %s: not in this version", driver_name(c->datastore.driver));
+}
+
+bool store_is_used(const struct config *c)
+{
+	const struct store_driver *d = driver_of(c);
+
+	return d && (!d->is_used || d->is_used(c->datastore.where));
+}
+
+int store_purge(const struct config *c)
+{
+	const struct store_driver *d = driver_of(c);
+
+	return d && d->purge ? d->purge(c->datastore.where) : 0;
 }
 
 void store_stop(struct store *s)

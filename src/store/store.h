@@ -43,10 +43,13 @@ struct store_driver {
 	int (*start)(struct store *s, const char *where, struct err *e);
 	void (*write)(struct store *s, struct store_write *w);	/* ends in store_written() */
 	void (*stop)(struct store *s);
-	/* The next two are for the command line; NULL: the driver has no such thing. */
+	/* The rest is for the command line; NULL: the driver has no such thing. */
 	void (*edit)(struct store *s, struct store_edit *e);	/* ends in store_edited() */
 	/* The texts of what users gave, as far as the model shows it; key as in the model's table. */
 	void (*texts)(struct store *s, const struct kind *k, store_text *each, void *ctx);
+	/* See store_is_used(), store_purge(); NULL: it always is, and nothing is to be purged. */
+	bool (*is_used)(const char *where);
+	int (*purge)(const char *where);
 };
 
 struct store {
@@ -64,6 +67,10 @@ struct store {
 /* Starts the driver that config->datastore names.  0, or negative with *e (-EPROTONOSUPPORT: not in this version). */
 int store_start(struct store *s, struct loop *l, struct model *m, const struct config *c, struct err *e);
 void store_stop(struct store *s);		/* what is still under way gets no done() */
+/* Is there a datastore that agents have written to?  Starting it would only make one. */
+bool store_is_used(const struct config *c);
+/* Removes what agents keep there, when no node is left.  1: it did, 0: nothing to do, -errno. */
+int store_purge(const struct config *c);
 const char *store_state_text(const struct store *s);	/* "connecting", "synced", "away" */
 
 /* Takes row (with meta.namespace, meta.name, key set; its digest is set here).  expected 0: create. */

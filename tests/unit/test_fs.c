@@ -218,6 +218,23 @@ static void lock_is_tried_not_waited_for(void **state)
 	assert_int_equal(fs_trylock(b), 0);
 }
 
+static void remove_takes_folders_as_deep_as_it_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(fs_mkdirs("kept", 0755), 0);
+	assert_int_equal(fs_write(AT_FDCWD, "kept/file", "x", 1, 0644), 0);
+	assert_int_equal(fs_mkdirs("top/a/b", 0755), 0);
+	assert_int_equal(fs_write(AT_FDCWD, "top/a/b/file", "x", 1, 0644), 0);
+	assert_int_equal(symlink("../kept", "top/link"), 0);
+	assert_true(fs_remove("top", 2) < 0);
+	assert_int_equal(access("top/a/b/file", F_OK), 0);
+	assert_int_equal(fs_remove("top", 3), 0);
+	assert_int_equal(access("top", F_OK), -1);
+	assert_int_equal(access("kept/file", F_OK), 0);
+	assert_int_equal(fs_remove("kept/file", 0), 0);
+	assert_int_equal(fs_remove("kept/file", 0), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, enter, leave)
@@ -226,7 +243,7 @@ int main(void)
 		TEST(replace_replaces_a_link_not_its_target), TEST(leftover_temporary_file_is_in_nobodys_way),
 		TEST(failed_replace_keeps_the_old_and_no_rubbish), TEST(read_takes_regular_files_only),
 		TEST(read_fd_takes_a_pipe), TEST(mkdirs_is_repeatable), TEST(sysctl_writes_only_what_differs),
-		TEST(lock_is_tried_not_waited_for),
+		TEST(lock_is_tried_not_waited_for), TEST(remove_takes_folders_as_deep_as_it_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
