@@ -17,7 +17,9 @@
 #include "base/util.h"
 #include "ctl/ctl.h"
 #include "explain.h"
+#include "notify.h"
 #include "reconcile.h"
+#include "reload.h"
 #include "status.h"
 #include "store/store.h"
 #include "uninstall.h"
@@ -124,8 +126,7 @@ static void become_ready(struct agent *a)
 		model_problem(&a->model, "cni", "install", "make the folder writable, or set cni_conf_dir and cni_bin_dir",
 			      "%s", e.text);
 	log_info("agent", "ready");
-	if (a->ready_fd >= 0 && write(a->ready_fd, "\n", 1) < 0)
-		log_warn("agent", "ready-fd %d: %s", a->ready_fd, strerror(errno));
+	notify_ready(a->ready_fd);
 }
 
 static void calls_answer(struct agent *a)
@@ -154,7 +155,7 @@ static void on_signal(void *ctx, int signo)
 	struct agent *a = ctx;
 
 	if (signo == SIGHUP) {
-		log_info("agent", "SIGHUP: keys of this version need a restart");
+		reload(a);
 		return;
 	}
 	log_info("agent", "signal %d: stopping, the kernel keeps what it has", signo);
@@ -283,9 +284,10 @@ static void leave(struct agent *a)
 	ctl_answer(c, code);
 }
 
-int agent_run(const struct config *config, const char *config_path, int ready_fd)
+int agent_run(const struct agent_start *s)
 {
-	struct agent a = { .config = config, .ready_fd = ready_fd, .server.watch.fd = -1 };
+	const struct config *config = s->config;
+	struct agent a = { .config = s->config, .reread = s->reread, .ready_fd = s->ready_fd, .server.watch.fd = -1 };
 	struct err e = { 0 };
 	autoclose int lock = -1;
 	int rc;
@@ -294,13 +296,14 @@ int agent_run(const struct config *config, const char *config_path, int ready_fd
 	log_init(config->log_level);
 	if ((rc = run_dir_lock(config, &lock)) != EXIT_OK)
 		return rc;
-	log_info("agent", "manx %s on node %s, configuration %s", MANX_VERSION, config->node_name, config_path);
+	log_info("agent", "manx %s on node %s, configuration %s", MANX_VERSION, config->node_name, s->config_path);
 	a.pass.model = &a.model;
 	if ((rc = start(&a, &e)) < 0) {
 		log_err("agent", "%s", e.text);
 		return exit_code(rc);
 	}
 	rc = loop_run(&a.loop);
+	notify_stopping();
 	stop(&a);
 	if (a.leaving)
 		leave(&a);

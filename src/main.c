@@ -123,22 +123,37 @@ static int load_config(const struct options *o, struct config *c, config_report 
 	return rc;
 }
 
-static int verb_agent(struct options *o)
+/* For SIGHUP: the same once more. */
+static const struct options *started;
+
+static int reread(struct config *c, config_report *report, void *ctx)
 {
 	struct err e = { 0 };
-	uint64_t ready_fd = 0;
+	int rc = load_config(started, c, report, ctx);
+
+	if (rc == 0 && (rc = config_built(c, &e)) < 0)
+		report(ctx, e.text);
+	return rc;
+}
+
+static int verb_agent(struct options *o)
+{
+	struct agent_start start = { .config = &config, .config_path = o->config ? o->config : DEFAULT_CONFIG,
+				     .ready_fd = -1, .reread = reread };
+	uint64_t ready_fd;
+	int rc;
 
 	if (o->cleanup)
 		return verb_uninstall(o);
 	if (o->ready_fd && str_u64(o->ready_fd, 1 << 20, &ready_fd) < 0)
 		return usage("--ready-fd wants a number", o->ready_fd);
-	if (load_config(o, &config, print_error, NULL) < 0)
-		return EXIT_CONFIG;
-	if (config_built(&config, &e) < 0) {
-		print_error(NULL, e.text);
-		return EXIT_USAGE;
-	}
-	return agent_run(&config, o->config ? o->config : DEFAULT_CONFIG, o->ready_fd ? (int)ready_fd : -1);
+	if (o->ready_fd)
+		start.ready_fd = (int)ready_fd;
+	started = o;
+	rc = reread(&config, print_error, NULL);
+	if (rc < 0)
+		return rc == -EPROTONOSUPPORT ? EXIT_USAGE : EXIT_CONFIG;
+	return agent_run(&start);
 }
 
 /* --- verbs that the running agent answers --- */

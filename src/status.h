@@ -11,7 +11,8 @@
 #define MANX_VERSION "0.1.0"
 
 struct agent {
-	const struct config *config;
+	struct config *config;		/* SIGHUP takes what it can: reload.c */
+	int (*reread)(struct config *c, config_report *report, void *ctx);
 	struct loop loop;
 	struct model model;
 	struct store store;

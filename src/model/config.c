@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "base/util.h"
@@ -21,7 +22,7 @@ static const char *const ipam_modes[] = { "block", "podcidr", NULL };
 static const char *const nft_owners[] = { "auto", "no", NULL };
 static const char *const bgp_modes[] = { "off", "mesh", "peers", NULL };
 
-#define AT(member) .offset = offsetof(struct config, member)
+#define AT(member) .offset = offsetof(struct config, member), .size = sizeof ((struct config *)0)->member
 #define PATH "an absolute path"
 
 static const struct config_key keys[] = {
@@ -37,14 +38,14 @@ static const struct config_key keys[] = {
 	  AT(cni_conf_dir), config_set_path, KEY_MAY_BE_EMPTY, .max = CONFIG_PATH_MAX },
 	{ "cni_bin_dir", "/opt/cni/bin", PATH,
 	  AT(cni_bin_dir), config_set_path, KEY_MAY_BE_EMPTY, .max = CONFIG_PATH_MAX },
-	{ "pool", "10.42.0.0/16", "ADDRESS/LEN", AT(pools), config_set_pool, KEY_REPEATABLE },
+	{ "pool", "10.42.0.0/16", "ADDRESS/LEN", AT(pools), config_set_pool, KEY_REPEATABLE | KEY_LIVE },
 	{ "block_size", "26", "a number from 20 to 32",
-	  AT(block_size), config_set_number, .min = 20, .max = 32 },
+	  AT(block_size), config_set_number, KEY_LIVE, .min = 20, .max = 32 },
 	{ "block_size_v6", "122", "a number from 116 to 128",
-	  AT(block_size_v6), config_set_number, .min = 116, .max = 128 },
+	  AT(block_size_v6), config_set_number, KEY_LIVE, .min = 116, .max = 128 },
 	{ "encapsulation", "auto", "auto, ipip, ipip-cross-subnet, vxlan, vxlan-cross-subnet or none",
-	  AT(encapsulation), config_set_word, .words = encapsulations },
-	{ "nat_outgoing", "yes", "yes or no", AT(nat_outgoing), config_set_bool },
+	  AT(encapsulation), config_set_word, KEY_LIVE, .words = encapsulations },
+	{ "nat_outgoing", "yes", "yes or no", AT(nat_outgoing), config_set_bool, KEY_LIVE },
 	{ "ipam", "block", "block or podcidr", AT(ipam), config_set_word, .words = ipam_modes },
 	{ "ipam_reserve", "8", "a number from 0 to 256",
 	  AT(ipam_reserve), config_set_number, .max = 256 },
@@ -59,10 +60,10 @@ static const struct config_key keys[] = {
 	  AT(metrics_listen), config_set_listen, KEY_MAY_BE_EMPTY },
 	{ "health_listen", "127.0.0.1:9099", "ADDRESS:PORT, or nothing",
 	  AT(health_listen), config_set_listen, KEY_MAY_BE_EMPTY },
-	{ "log_level", "info", "err, warn, info or debug", AT(log_level), config_set_log_level },
+	{ "log_level", "info", "err, warn, info or debug", AT(log_level), config_set_log_level, KEY_LIVE },
 };
 
-_Static_assert(ARRAY_SIZE(keys) <= 64, "struct config_sets has a bit for each");
+_Static_assert(ARRAY_SIZE(keys) <= CONFIG_KEYS_MAX, "struct config_sets has a bit for each");
 
 const char *encapsulation_text(enum encapsulation e)
 {
@@ -88,9 +89,37 @@ static int key_find(const char *name)
 	return -1;
 }
 
+void config_take(struct config *c, const struct config *now, struct str *restart)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct config_key *k = &keys[i];
+
+		if (c->given[i] == now->given[i])
+			continue;
+		if (!(k->flags & KEY_LIVE)) {
+			str_printf(restart, "%s%s", restart->len ? ", " : "", k->name);
+			continue;
+		}
+		memcpy((char *)c + k->offset, (const char *)now + k->offset, k->size);
+		c->given[i] = now->given[i];
+	}
+}
+
+/* Values of a repeatable key add up; an empty one is as none. */
+static void note_given(struct config *c, const struct config_key *k, const char *text)
+{
+	uint32_t *given = &c->given[k - keys];
+
+	if (!(k->flags & KEY_REPEATABLE))
+		*given = 0;
+	if (*text)
+		*given = *given * 31 + fnv32a(text, strlen(text));
+}
+
 /* Empties a repeatable key's list: what is given replaces the default, or the file's. */
 static void key_clear(struct config *c, const struct config_key *k)
 {
+	c->given[k - keys] = 0;
 	if (k->set == config_set_pool)
 		c->pools = (struct pool_list){ .given = true };
 	else
@@ -105,6 +134,7 @@ static int key_set(struct config *c, const struct config_key *k, const char *tex
 		return err_set(e, EINVAL, "%s: an empty value; want %s", k->name, k->want);
 	if (!*text && (k->flags & KEY_REPEATABLE))
 		return 0;	/* the list was emptied */
+	note_given(c, k, text);
 	if (k->set(k, (char *)c + k->offset, text, &why) == 0)
 		return 0;
 	if (why.code)

@@ -9,8 +9,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/prefix.h"
+#include "base/str.h"
 
-enum { CONFIG_POOLS_MAX = 16, CONFIG_PEERS_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_NAME_MAX = 254 };
+enum { CONFIG_KEYS_MAX = 32, CONFIG_POOLS_MAX = 16, CONFIG_PEERS_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_NAME_MAX = 254 };
 
 enum node_address_how { ADDRESS_AUTO, ADDRESS_GIVEN, ADDRESS_INTERFACE, ADDRESS_CIDR, ADDRESS_REACH };
 struct node_address {
@@ -43,6 +44,7 @@ struct listen_address { struct addr address; uint16_t port; };	/* port 0: off */
 
 struct config {
 	const char *file;		/* as given to config_read(), or NULL */
+	uint32_t given[CONFIG_KEYS_MAX];	/* a hash of each key's text, see config_take() */
 	char node_name[CONFIG_NAME_MAX];	/* "": the host name is no node name; see config_check() */
 	struct node_address node_address;
 	struct datastore datastore;
@@ -86,6 +88,9 @@ int config_check(const struct config *c, struct err *e);
 
 /* -EPROTONOSUPPORT with *e when a setting asks for something that is not built. */
 int config_built(const struct config *c, struct err *e);
+
+/* Takes those keys of now that a running agent can take.  *restart: names of the others that were given otherwise. */
+void config_take(struct config *c, const struct config *now, struct str *restart);
 
 /* For the test that config/manx.conf names every key: row n of the table (def NULL: it has no default), false past the end. */
 bool config_key(unsigned n, const char **name, const char **def);

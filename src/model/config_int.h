@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-enum { KEY_REPEATABLE = 1, KEY_MAY_BE_EMPTY = 2 };
+enum { KEY_REPEATABLE = 1, KEY_MAY_BE_EMPTY = 2, KEY_LIVE = 4 };	/* LIVE: a running agent may take another value */
 
 struct config_key;
 
@@ -17,7 +17,7 @@ typedef int config_setter(const struct config_key *k, void *field, const char *t
 
 struct config_key {
 	const char *name, *def, *want;
-	size_t offset;
+	uint16_t offset, size;
 	config_setter *set;
 	unsigned flags;				/* KEY_... */
 	unsigned min, max;			/* of numbers; max: size of a text */

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -151,13 +152,52 @@ def test_later_edit_of_pool_changes_nothing_and_is_logged(own_lab):
     assert node.pod("p").v4.startswith("10.50.")
 
 
-@pytest.mark.xfail(strict=True, reason="not in this version: SIGHUP is logged, the file is not read again")
+def hang_up(node, *words):
+    """SIGHUP; waits until the log has all the words, and returns what it said."""
+    before = len(node.log())
+    node.process.send_signal(signal.SIGHUP)
+    return wait_for("the log has %s" % (words,), lambda: (lambda new: all(w in new for w in words) and new)(
+        node.log()[before:]), timeout=1)
+
+
 def test_hangup_names_the_keys_that_need_a_restart(own_lab):
     node = own_lab.node().start()
     node.write_config(node_name="other", log_level="debug")
     node.process.send_signal(signal.SIGHUP)
     wait_for("the log names the key", lambda: "node_name" in node.log(), timeout=1)
     assert node.process.poll() is None and node.show("status")["ready"]
+
+
+def test_hangup_takes_what_can_be_taken(own_lab):
+    node = own_lab.node().start(log_level="err")
+    node.write_config(log_level="info", pool=["10.50.0.0/16"], nat_outgoing="no", block_size=28, encapsulation="none")
+    said = hang_up(node, "SIGHUP: configuration read")
+    assert "restart" not in said
+    node.write_config(log_level="info", state_dir="/var/lib/elsewhere", bgp_listen=180)
+    said = hang_up(node, "restart: ")
+    assert re.search(r"restart: state_dir, bgp_listen\W*$", said)
+    assert node.show("status")["ready"] and node.show("status")["node"] == node.name
+
+
+def test_hangup_takes_no_file_with_an_error(own_lab):
+    node = own_lab.node().start()
+    path = node.write_config(log_level="debug", frobnicate="yes")
+    said = hang_up(node, "frobnicate", "stays as it was")
+    assert "%s:" % path in said and "level=debug" not in said
+    node.pod("a")
+    assert "level=debug" not in node.log()
+    os.unlink(path)
+    hang_up(node, "stays as it was")
+    assert node.show("status")["ready"]
+
+
+def test_set_stands_over_the_file_after_a_hangup_too(own_lab):
+    node = own_lab.node().start(args=["--set", "log_level=warn"], log_level="info")
+    before = node.log()
+    node.write_config(log_level="debug")
+    node.process.send_signal(signal.SIGHUP)
+    node.pod("a")
+    assert node.log() == before
 
 
 # --- the agent as a process -----------------------------------------------------------------------
@@ -186,6 +226,29 @@ def test_ready_fd_is_written_when_ready(own_lab):
         os.close(reader)
         if writer >= 0:
             os.close(writer)
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_systemd_is_told(own_lab, kind):
+    node = own_lab.node()
+    name = str(own_lab.dir / "notify") if kind == "path" else "@manx-test-%d" % os.getpid()
+    with node.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(name.replace("@", "\0"))
+        door.settimeout(5)
+        node.start(wait=False, env={"NOTIFY_SOCKET": name})
+        assert door.recv(256) == b"READY=1\n"
+        assert node.show("status")["ready"]
+        node.process.send_signal(signal.SIGHUP)
+        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+\n", door.recv(256))
+        assert door.recv(256) == b"READY=1\n"
+        node.end()
+        assert door.recv(256) == b"STOPPING=1\n"
+
+
+def test_supervisor_that_is_not_there_is_no_harm(own_lab):
+    node = own_lab.node().start(env={"NOTIFY_SOCKET": "/none/notify"})
+    assert "NOTIFY_SOCKET /none/notify" in node.log()
+    assert node.end() == 0
 
 
 def test_log_is_logfmt(node):

@@ -1,4 +1,4 @@
-/* links: src/model/config.c src/model/config_value.c src/base/prefix.c src/base/fs.c src/base/str.c src/base/err.c src/base/util.c src/base/log.c */
+/* links: src/model/config.c src/model/config_value.c src/base/prefix.c src/base/fs.c src/base/str.c src/base/err.c src/base/util.c src/base/log.c src/base/digest.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -531,6 +531,29 @@ static void manual_says_what_is_not_built(void **state)
 	}
 }
 
+static void a_running_agent_takes_what_it_can_and_names_the_rest(void **state)
+{
+	struct config c = config_of("log_level = info\npool = 10.1.0.0/16\npool = 10.2.0.0/16\nbgp_listen =\n");
+	const struct config same = config_of("# moved\npool = 10.1.0.0/16\npool = 10.2.0.0/16\nbgp_listen =\n");
+	const struct config now = config_of("log_level = debug\npool = 10.1.0.0/16\nnat_outgoing = no\nrun_dir = /x\n"
+					    "bgp_listen = 180\nmetrics_listen =\n");
+	autostr struct str restart = { 0 };
+
+	(void)state;
+	config_take(&c, &same, &restart);
+	assert_string_equal(str_text(&restart), "");
+	config_take(&c, &now, &restart);
+	assert_string_equal(str_text(&restart), "run_dir, bgp_listen");
+	assert_int_equal(c.log_level, LOG_DEBUG);
+	assert_int_equal(c.pools.count, 1);
+	assert_false(c.nat_outgoing);
+	assert_string_equal(c.run_dir, "/run/manx");
+	assert_int_equal(c.bgp_listen, 0);
+	str_clear(&restart);
+	config_take(&c, &now, &restart);
+	assert_string_equal(str_text(&restart), "run_dir, bgp_listen");	/* until it is restarted */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +570,7 @@ int main(void)
 		cmocka_unit_test(sets_go_over_the_file),
 		cmocka_unit_test(datastore_by_set_decides_the_default_pool),
 		cmocka_unit_test(pools_must_hold_a_block),
+		cmocka_unit_test(a_running_agent_takes_what_it_can_and_names_the_rest),
 		cmocka_unit_test(node_name_comes_from_the_environment_or_the_host),
 		cmocka_unit_test(example_file_is_the_table),
 		cmocka_unit_test(manual_is_the_table),
