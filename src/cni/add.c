@@ -27,7 +27,7 @@ static void add_undo(struct cni_request *r)
 	const struct endpoint *ep = r->made ? table_find(&c->model->endpoints, r->key) : NULL;
 
 	if (ep) {
-		reaper_take(c->reaper, ep->ifindex);
+		reaper_take(c->reaper, &c->nl, ep->ifindex);
 		table_del(&c->model->endpoints, r->key);
 	}
 	if (r->assigned || ep) {

@@ -145,10 +145,12 @@ bool link_is_altered(const struct rtnl_link *l, const char *alias);	/* in what a
 /* prev.c: CHECK's prevResult.  CNI_OK, or a code with *e; fills ends[].mtu. */
 int prev_check(const struct json *conf, struct arena *mem, struct end ends[ENDS], struct err *e);
 
-/* reaper.c: a thread that deletes dead links, since the kernel sleeps in each deletion. */
+/* reaper.c: dead links, and a thread that deletes them, since the kernel sleeps in each deletion. */
 struct reaper *reaper_start(struct err *e);
 void reaper_stop(struct reaper *r);		/* finishes what it was given */
-void reaper_take(struct reaper *r, int ifindex);
+void reaper_take(struct reaper *r, struct nl *nl, int ifindex);	/* marks it by the way: an agent that starts knows it as dead */
+bool reaper_has(const struct rtnl_link *l);	/* is it marked? */
+void reaper_wake(struct reaper *r);		/* there are marked ones */
 
 /* result.c */
 struct mac_text { char s[18]; };		/* returned by value, as addr_text() is */

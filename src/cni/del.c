@@ -1,8 +1,9 @@
 /*
  * DEL: the row goes, and with it, in the pass of this turn, route and rules; the
- * link goes to the reaper; the address is given back.  It succeeds for whatever
- * is gone already, and without a namespace.  It never waits for an ADD: one that
- * is under way for the same attachment is ended.
+ * link goes to the reaper, which marks it.  Then it is answered: the address is
+ * given back meanwhile, by the next agent if this one is killed.  It succeeds for
+ * whatever is gone already, and without a namespace.  It never waits for an ADD:
+ * one that is under way for the same attachment is ended.
  */
 #include <string.h>
 
@@ -10,9 +11,10 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
+/* A note stays until the address is back; and until then the request, so that a new ADD of the container waits. */
 static void del_finish(struct cni_request *r)
 {
-	if (!r->waiting_pass && !r->waiting_release)
+	if (!r->waiting_pass && (!r->waiting_release || !r->note))
 		request_result(r, NULL);
 }
 
@@ -51,7 +53,6 @@ void del_begin(struct cni_request *r)
 {
 	struct cni *c = r->cni;
 	const struct endpoint *ep;
-	bool shared;
 
 	end_adds(r);
 	if (!c->model->endpoints_known) {	/* the pod, if it lives, has no row yet: the note is followed when it has */
@@ -59,25 +60,25 @@ void del_begin(struct cni_request *r)
 		return;
 	}
 	ep = table_find(&c->model->endpoints, r->key);
-	shared = handle_is_shared(r);
 	r->waiting_pass = true;
+	r->waiting_release = ep || !handle_is_shared(r);
 	if (ep) {
 		memcpy(r->ips, ep->ips, sizeof r->ips);
 		r->dead_link = ep->ifindex;
 		table_del(&c->model->endpoints, r->key);
 	}
-	if (ep || !shared) {
-		r->waiting_release = true;
-		ipam_release(c->ipam, r->handle, shared ? r->ips : NULL, on_released, r);
-	}
 }
 
 void del_after_pass(struct cni_request *r)
 {
+	const bool release = r->waiting_release;
+
 	r->waiting_pass = false;
 	if (r->dead_link)
-		reaper_take(r->cni->reaper, r->dead_link);	/* not before: its deletion holds up the route's */
+		reaper_take(r->cni->reaper, &r->cni->nl, r->dead_link);	/* not before: its deletion holds up the route's */
 	del_finish(r);
+	if (release)
+		ipam_release(r->cni->ipam, r->handle, handle_is_shared(r) ? r->ips : NULL, on_released, r);
 }
 
 /* Its time is up; the release stays queued.  A note waits until that is done. */

@@ -162,7 +162,7 @@ static int pair_put(struct cni_request *r, struct endpoint *ep, struct end ends[
 	rc = nl_commit(nl, &answer, e);
 	/* An answer that did not come leaves open whether there is a pair. */
 	if (rc < 0 && (pair.made || link_look(nl, NULL, ep->ifindex, &made, NULL) == 0))
-		reaper_take(r->cni->reaper, ep->ifindex);
+		reaper_take(r->cni->reaper, &r->cni->nl, ep->ifindex);
 	return rc;
 }
 
@@ -292,7 +292,7 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 	*code = CNI_IO;
 	if ((rc = pod_settings(r, &ends[POD_END], again ? &links[POD_END] : NULL, e)) < 0) {
 		if (r->made)
-			reaper_take(r->cni->reaper, ep->ifindex);
+			reaper_take(r->cni->reaper, &r->cni->nl, ep->ifindex);
 		r->made = false;
 		return rc;
 	}

@@ -1,8 +1,8 @@
 /*
  * Deleting a link sleeps 16 to 34 ms in the kernel, for grace periods; deleting
- * many by group costs one such wait for all.  So dead links go through a pipe to
- * a thread that shares nothing else: it moves what it finds there into one
- * device group and deletes the group.
+ * many by group costs one such wait for all.  So a dead link is moved into a device
+ * group of ours, which tells an agent that starts that it is dead, and a thread
+ * deletes the group.  The thread shares nothing else; a pipe wakes it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,54 +15,46 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { REAPER_GROUP = 0x6d616e78, REAPER_BATCH = 256, REAPER_QUIET_MS = 20, REAPER_MAX_MS = 500 };
+enum { REAPER_GROUP = 0x6d616e78, REAPER_QUIET_MS = 20, REAPER_MAX_MS = 500 };
 
 struct reaper {
 	pthread_t thread;
 	int in, out;		/* ends of the pipe: the loop's, the thread's */
-	struct nl nl;
+	struct nl nl;		/* the thread's */
 };
 
 /*
- * The next dead links, gathered until none has come for a moment: the deletion holds the lock that
- * every other ADD and DEL needs.  How many; 0: the pipe is closed.
+ * Waits for dead links, and then until no more have come for a moment: the deletion holds the lock that every
+ * other ADD and DEL needs.  False: the pipe is closed.
  */
-static size_t gather(struct reaper *r, int dead[REAPER_BATCH])
+static bool gather(struct reaper *r)
 {
 	struct pollfd p = { .fd = r->out, .events = POLLIN };
 	uint64_t until = 0;
-	size_t count = 0;
+	char calls[256];
 
-	while (count < REAPER_BATCH && (!count || now_ms() < until)) {
-		int n = poll(&p, 1, count ? REAPER_QUIET_MS : -1);
-		ssize_t got;
+	while (!until || now_ms() < until) {
+		int n = poll(&p, 1, until ? REAPER_QUIET_MS : -1);
 
-		if (n == 0 || (n < 0 && errno != EINTR))
+		if (n == 0)
 			break;
 		if (n < 0)
 			continue;
-		got = read(r->out, dead + count, (REAPER_BATCH - count) * sizeof *dead);
-		if (got <= 0)
+		if (read(r->out, calls, sizeof calls) <= 0)
 			break;
-		if (!count)
+		if (!until)
 			until = now_ms() + REAPER_MAX_MS;
-		count += (size_t)got / sizeof *dead;
 	}
-	return count;
+	return until;
 }
 
 static void *reap(void *arg)
 {
 	struct reaper *r = arg;
-	int dead[REAPER_BATCH];
-	size_t count;
 
-	while ((count = gather(r, dead))) {
-		for (size_t i = 0; i < count; i++)
-			rtnl_link_group(&r->nl, dead[i], REAPER_GROUP);
-		nl_commit(&r->nl, NULL, NULL);	/* a link that has gone by itself is no news */
+	while (gather(r)) {
 		rtnl_group_del(&r->nl, REAPER_GROUP);
-		nl_commit(&r->nl, NULL, NULL);
+		nl_commit(&r->nl, NULL, NULL);	/* links that have gone by themselves are no news */
 	}
 	return NULL;
 }
@@ -73,7 +65,7 @@ struct reaper *reaper_start(struct err *e)
 	int ends[2], rc;
 	sigset_t all, old;
 
-	if (pipe2(ends, O_CLOEXEC) < 0 || (rc = nl_open(&r->nl, NETLINK_ROUTE, NULL)) < 0) {
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 || (rc = nl_open(&r->nl, NETLINK_ROUTE, NULL)) < 0) {
 		err_set(e, errno, "reaper: pipe or netlink socket: %s", strerror(errno));
 		free(r);
 		return NULL;
@@ -104,9 +96,20 @@ void reaper_stop(struct reaper *r)
 	free(r);
 }
 
-void reaper_take(struct reaper *r, int ifindex)
+bool reaper_has(const struct rtnl_link *l)
 {
-	/* a pipe holds 16384 of them: more than a node has pods */
-	while (write(r->in, &ifindex, sizeof ifindex) < 0 && errno == EINTR)
+	return l->group == REAPER_GROUP;
+}
+
+void reaper_wake(struct reaper *r)
+{
+	while (write(r->in, "", 1) < 0 && errno == EINTR)	/* a full pipe wakes the thread as well */
 		;
+}
+
+void reaper_take(struct reaper *r, struct nl *nl, int ifindex)
+{
+	rtnl_link_group(nl, ifindex, REAPER_GROUP);
+	nl_commit(nl, NULL, NULL);
+	reaper_wake(r);
 }

@@ -6,7 +6,8 @@
  *   link and address            the pod lives: it gets its row
  *   address without a link      the pod died while we were away: given back
  *   link and route, no block    the block was lost: the pod keeps its address (ipam/assert.c)
- *   link without any address    a DEL got that far: the link goes
+ *   link that the reaper has    a DEL got that far: the link goes, its address is given back
+ *   link without any address    an ADD got only that far: the link goes
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,6 +25,7 @@ enum { RECOVER_RETRY_MS = 1000 };
 
 struct found {
 	int ifindex;
+	bool dead;			/* the last agent gave it to its reaper */
 	bool altered;			/* while no agent watched */
 	char name[IFNAMSIZ], network[201], container[201], ifname[16];
 	char handle[410];
@@ -72,6 +74,7 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 || !alias_read(l.alias, &f))
 		return;
 	f.ifindex = l.index;
+	f.dead = reaper_has(&l);
 	f.altered = link_is_altered(&l, l.alias);
 	str_copy(f.name, sizeof f.name, l.name);
 	snprintf(f.handle, sizeof f.handle, "%s.%s", f.network, f.container);
@@ -108,7 +111,7 @@ static struct found *holder(struct recovery *rec, const char *handle, const stru
 	for (unsigned i = 0; i < rec->count; i++) {
 		struct found *at = &rec->pods[i];
 
-		if (strcmp(at->handle, handle) != 0)
+		if (at->dead || strcmp(at->handle, handle) != 0)
 			continue;
 		*lives = true;
 		if (addr_equal(&at->ips[f], ip))
@@ -120,13 +123,16 @@ static struct found *holder(struct recovery *rec, const char *handle, const stru
 }
 
 /* A pod that another program of Calico's habits attached. */
-static bool is_foreign(const struct block_attribute *a)
+static bool is_foreign(const struct recovery *rec, const struct block_attribute *a)
 {
 	char name[16];
 
 	if (!a->pod || !a->namespace)
 		return false;
 	endpoint_host_if(name, a->namespace, a->pod, "");
+	for (unsigned i = 0; i < rec->count; i++)
+		if (rec->pods[i].dead && strcmp(rec->pods[i].name, name) == 0)
+			return false;
 	return if_nametoindex(name);
 }
 
@@ -144,7 +150,7 @@ static void on_held(void *ctx, const struct block_attribute *a, const struct add
 		f->namespace = a->namespace;
 		return;
 	}
-	if (str_prefix(a->handle, "manx-reserve-") || (!lives && is_foreign(a)))
+	if (str_prefix(a->handle, "manx-reserve-") || (!lives && is_foreign(rec, a)))
 		return;
 	log_info("cni", "address %s: %s, given back", addr_text(ip).s, lives ? "its pod has another" : "its pod is gone");
 	only[family_index(ip->family)] = *ip;
@@ -244,10 +250,12 @@ void cni_recover(struct cni *c)
 	for (unsigned i = 0; i < rec.count; i++) {
 		const struct found *f = &rec.pods[i];
 
-		if (f->ips[0].family || f->ips[1].family)
+		if (f->dead)
+			reaper_wake(c->reaper);
+		else if (f->ips[0].family || f->ips[1].family)
 			endpoint_adopt(c, f);
 		else
-			reaper_take(c->reaper, f->ifindex);
+			reaper_take(c->reaper, &c->nl, f->ifindex);
 	}
 	if (rec.count)
 		log_info("cni", "%u pods found in the kernel", c->model->endpoints.count);
