@@ -272,7 +272,7 @@ int cni_remove_links(struct cni *c, struct err *e)
 	rtnl_link_dump_request(&c->nl);
 	rc = nl_dump(&c->nl, pods_restart, on_link, &rec, e);
 	for (unsigned i = 0; i < rec.count && rc == 0; i++)
-		reaper_take(c->reaper, rec.pods[i].ifindex);
+		reaper_take(c->reaper, &c->nl, rec.pods[i].ifindex);
 	free(rec.pods);
 	return rc < 0 ? rc : (int)rec.count;
 }
