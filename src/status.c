@@ -77,7 +77,7 @@ static void show_json(const struct agent *a, struct str *out)
 	json_put_string(&o, "problem", overlay.problem);
 	json_close(&o, '}');
 	put_counts(&o, "bgp", (struct count[]){ { "peers", 0 }, { "established", 0 }, { NULL, 0 } });
-	put_counts(&o, "policy", (struct count[]){ { "policies", 0 }, { "rules", nft.rules }, { "sets", nft.sets },
+	put_counts(&o, "policy", (struct count[]){ { "policies", a->model.network_policies.count }, { "rules", nft.rules }, { "sets", nft.sets },
 						   { "elements", nft.elements }, { NULL, 0 } });
 	put_counts(&o, "process", (struct count[]){ { "rss_bytes", rss_bytes() }, { "pid", getpid() }, { NULL, 0 } });
 	put_problems(&o, &a->model);
@@ -108,8 +108,9 @@ static void show_text(const struct agent *a, struct str *out)
 			   overlay.peers);
 	else
 		str_puts(out, "  overlay     none\n");
-	str_printf(out, "  rules       %u, %u sets, %u elements\n", nft.rules, nft.sets, nft.elements);
-	str_puts(out, "  policy      not in this version\n  bgp         not in this version\n");
+	str_printf(out, "  policy      %u policies, %u rules, %u sets, %u elements\n", a->model.network_policies.count,
+		   nft.rules, nft.sets, nft.elements);
+	str_puts(out, "  bgp         not in this version\n");
 	table_each(&a->model.problems, p)
 		str_printf(out, "  problem     %s: %s%s%s\n", p->sub, p->text, *p->remedy ? " -> " : "", p->remedy);
 }

@@ -19,6 +19,17 @@ void sha1(uint8_t out[20], const void *data, size_t len)
 	br_sha1_out(&c, out);
 }
 
+uint64_t sha1_64(const void *data, size_t len)
+{
+	uint8_t digest[20];
+	uint64_t h = 0;
+
+	sha1(digest, data, len);
+	for (int i = 0; i < 8; i++)
+		h = h << 8 | digest[i];
+	return h;
+}
+
 void sha256(uint8_t out[32], const void *data, size_t len)
 {
 	br_sha256_context c;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/str.h"
 #include "base/util.h"
 
 enum { DEPTH_MAX = 60, KEY_MAX_LEN = 512 };
@@ -72,29 +73,25 @@ void selector_add(struct arena *mem, struct selector_maker *m, enum selector_tes
 		operator_add(mem, m, SELECT_AND);
 }
 
-static uint64_t text_digest(uint64_t h, const char *text)
+/* Texts with their ends, so that no two lists of terms look alike. */
+static void term_write(struct str *out, const struct selector_term *t)
 {
-	uint64_t pair[2] = { h, fnv64a(text, strlen(text)) };
+	const char head[] = { (char)('0' + t->test), t->key ? '+' : '-' };
+	uint32_t count = t->value_count;
 
-	return fnv64a(pair, sizeof pair);
-}
-
-static uint64_t term_digest(uint64_t h, const struct selector_term *t)
-{
-	uint64_t head[3] = { h, t->test, t->value_count };
-
-	h = fnv64a(head, sizeof head);
+	str_add(out, head, sizeof head);
+	str_add(out, (const char *)&count, sizeof count);
 	if (t->key)
-		h = text_digest(h, t->key);
-	for (unsigned i = 0; i < t->value_count; i++)
-		h = text_digest(h, t->values[i]);
-	return h;
+		str_add(out, t->key, strlen(t->key) + 1);
+	for (unsigned i = 0; i < count; i++)
+		str_add(out, t->values[i], strlen(t->values[i]) + 1);
 }
 
 const struct selector *selector_made(struct arena *mem, const struct selector_maker *m)
 {
 	struct selector *s = arena_alloc(mem, sizeof *s);
 	struct selector_maker all = { 0 };
+	autostr struct str text = { 0 };
 
 	if (!m->count) {
 		operator_add(mem, &all, SELECT_ALL);
@@ -103,7 +100,8 @@ const struct selector *selector_made(struct arena *mem, const struct selector_ma
 	s->terms = m->terms;
 	s->count = m->count;
 	for (unsigned i = 0; i < s->count; i++)
-		s->digest = term_digest(s->digest, &s->terms[i]);
+		term_write(&text, &s->terms[i]);
+	s->digest = sha1_64(text.s, text.len);
 	return s;
 }
 

@@ -49,12 +49,18 @@ static bool to_be_owned(const struct nft *n)
 	return n->table && !n->replace && n->owning && !n->owned;
 }
 
+/* Before everything is known: what leads to chains waits for them. */
+static bool may_grow(const struct set *s)
+{
+	return s->have && !set_is_odd(s) && s->kind != SET_VERDICTS;
+}
+
 static bool only_adds_needed(const struct nft *n)
 {
 	if (!n->table || n->replace)
 		return false;
 	for (const struct set *s = n->rules.marked_sets; s; s = s->marked_next)
-		if (s->have && !set_is_odd(s) && has_new(s))
+		if (may_grow(s) && has_new(s))
 			return true;
 	return false;
 }
@@ -133,7 +139,7 @@ static void plan_rules(struct nft *n)
 static void plan_elements(struct nft *n)
 {
 	each_marked_set(n, s)
-		if (n->full ? s->wanted : s->have && !set_is_odd(s))
+		if (n->full ? s->wanted : may_grow(s))
 			message_elements(&n->command, NFT_MSG_NEWSETELEM, s, is_new);
 }
 
@@ -157,7 +163,7 @@ static void settle_elements(struct nft *n, struct set *s)
 	for (; e; e = next) {
 		next = e->marked_next;
 		e->marked = false;
-		if (is_new(e) && s->have)
+		if (is_new(e) && s->have && (n->full || may_grow(s)))
 			element_have(&n->rules, e, true);
 		else if (is_old(e) && n->full)
 			element_have(&n->rules, e, false);
@@ -176,7 +182,7 @@ static void settle_sets(struct nft *n)
 		next = s->marked_next;
 		s->marked = false;
 		if (n->full && s->wanted && !s->have)
-			s->have_shape = set_shape(fields_type(s->fields), s->key_len, 0);
+			s->have_shape = set_shape_wanted(s);
 		if (n->full)
 			set_have(&n->rules, s, s->wanted);
 		settle_elements(n, s);

@@ -7,7 +7,10 @@
  *				link named cali* is a pod's: one that no element names is mute, so a dead
  *				link is, and one that is just being made
  *	  out of a tunnel	its source is no pod of this node
- *	input			packets for a tunnel come from other nodes
+ *	input			packets for a tunnel come from other nodes; what a pod sends to its own node
+ *				passes the pod's egress policy
+ *	forward			established flows pass; the first packet of a flow passes the policies of its source, then
+ *				those of its destination
  *	postrouting		what leaves the pools of natOutgoing for what is in no pool is
  *				masqueraded; and what the host itself sends into a tunnel by its
  *				uplink's address (a Service's translation does), so that replies come back
@@ -25,10 +28,13 @@
 #include <linux/netfilter.h>
 #include "base/util.h"
 
+/* Bits of "ct state", as nft_ct makes them. */
+enum { CT_INVALID = 1, CT_ESTABLISHED = 2, CT_RELATED = 4 };
 enum { VXLAN_PORT = 4789, DHCP_SERVER_PORT = 67, DHCPV6_SERVER_PORT = 547, ICMP6_MLD2_REPORT = 143 };
 
 static const struct hook hook_prerouting = { "filter", "prerouting", NF_INET_PRE_ROUTING, -300 };
 static const struct hook hook_input = { "filter", "input", NF_INET_LOCAL_IN, 0 };
+static const struct hook hook_forward = { "filter", "forward", NF_INET_FORWARD, 0 };
 static const struct hook hook_postrouting = { "nat", "postrouting", NF_INET_POST_ROUTING, 110 };
 
 static const enum field source_of[FAMILIES] = { FIELD_IP_SADDR, FIELD_IP6_SADDR };
@@ -36,7 +42,7 @@ static const enum field destination_of[FAMILIES] = { FIELD_IP_DADDR, FIELD_IP6_D
 
 /* ---- sets ---- */
 
-static const struct { const char *name; uint8_t fields[KEY_FIELDS]; } fixed_sets[FIXED_SETS] = {
+static const struct { const char *name; uint8_t fields[KEY_FIELDS]; uint8_t kind; } fixed_sets[FIXED_SETS] = {
 	[SET_PODS] = { "pods-4", { FIELD_IIF, FIELD_IP_SADDR } },
 	[SET_PODS_6] = { "pods-6", { FIELD_IIF, FIELD_IP6_SADDR } },
 	[SET_NODES] = { "nodes-4", { FIELD_IP_SADDR } },
@@ -46,18 +52,34 @@ static const struct { const char *name; uint8_t fields[KEY_FIELDS]; } fixed_sets
 	[SET_LENT] = { "lent-4", { FIELD_IP_SADDR } },
 	[SET_LENT_6] = { "lent-6", { FIELD_IP6_SADDR } },
 	[SET_NEIGHBOUR_TYPES] = { "neighbour-types", { FIELD_ICMP6_TYPE } },
+	[SET_DISCOVERY_TYPES] = { "discovery-types", { FIELD_ICMP6_TYPE } },
+	[SET_IN_PORTS] = { "in-ports-4", { FIELD_IP_DADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_VERDICTS },
+	[SET_IN_PORTS_6] = { "in-ports-6", { FIELD_IP6_DADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_VERDICTS },
+	[SET_IN] = { "in-4", { FIELD_IP_DADDR }, SET_VERDICTS },
+	[SET_IN_6] = { "in-6", { FIELD_IP6_DADDR }, SET_VERDICTS },
+	[SET_OUT_PORTS] = { "out-ports-4", { FIELD_IP_SADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_VERDICTS },
+	[SET_OUT_PORTS_6] = { "out-ports-6", { FIELD_IP6_SADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_VERDICTS },
+	[SET_OUT] = { "out-4", { FIELD_IP_SADDR }, SET_VERDICTS },
+	[SET_OUT_6] = { "out-6", { FIELD_IP6_SADDR }, SET_VERDICTS },
+	[SET_HAIRPIN] = { "hairpin-4", { FIELD_IP_SADDR, FIELD_IP_DADDR } },
+	[SET_HAIRPIN_6] = { "hairpin-6", { FIELD_IP6_SADDR, FIELD_IP6_DADDR } },
 };
 
 void base_sets(struct nft *n)
 {
 	static const uint8_t types[] = { MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION, ND_ROUTER_SOLICIT,
 					 ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT, ICMP6_MLD2_REPORT };
+	static const uint8_t discovery[] = { ND_ROUTER_SOLICIT, ND_ROUTER_ADVERT, ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT };
 	struct asker *o;
 
 	for (int i = 0; i < FIXED_SETS; i++) {
-		n->set[i] = set_get(&n->rules, fixed_sets[i].name, fixed_sets[i].fields);
+		n->set[i] = set_get_kind(&n->rules, fixed_sets[i].name, fixed_sets[i].fields, fixed_sets[i].kind);
 		set_want(&n->rules, n->set[i], true);
 	}
+	o = asker_begin(n, ASKER_BASE, "discovery-types");
+	for (size_t i = 0; i < sizeof discovery; i++)
+		asker_ask(n, n->set[SET_DISCOVERY_TYPES], &discovery[i]);
+	asker_end(n, o);
 	o = asker_begin(n, ASKER_BASE, "neighbour-types");
 	for (size_t i = 0; i < sizeof types; i++)
 		asker_ask(n, n->set[SET_NEIGHBOUR_TYPES], &types[i]);
@@ -171,7 +193,79 @@ static void prerouting(struct nft *n)
 	chain_want(&n->rules, chain_get(&n->rules, "prerouting"), &hook_prerouting, &l);
 }
 
-static void input(struct nft *n)
+/* ---- policies ---- */
+
+static void deny(struct nft *n)
+{
+	struct rule_list l = { 0 };
+
+	n->deny = chain_get(&n->rules, "deny");
+	for (int f = 0; f < FAMILIES; f++) {
+		rule_add(&l, VERDICT_ACCEPT, NULL);
+		match_set(&l, n->set[SET_HAIRPIN + f], false);
+	}
+	rule_add(&l, VERDICT_DROP, NULL);
+	chain_want(&n->rules, n->deny, NULL, &l);
+}
+
+/* Looked up by port, then by pod; a pod that is in no map is not isolated. */
+static struct chain *isolation(struct nft *n, const char *name, enum fixed_set ports, enum fixed_set pods)
+{
+	struct chain *c = chain_get(&n->rules, name);
+	struct rule_list l = { 0 };
+
+	for (int f = 0; f < FAMILIES; f++) {
+		rule_add(&l, VERDICT_MAP, NULL);
+		match_set(&l, n->set[(int)ports + f], false);
+		rule_add(&l, VERDICT_MAP, NULL);
+		match_set(&l, n->set[(int)pods + f], false);
+	}
+	chain_want(&n->rules, c, NULL, &l);
+	return c;
+}
+
+/* Connections that began before a policy did go on, as do answers; what belongs to none has no business here. */
+static void known_flows(struct nft *n, struct rule_list *l)
+{
+	if (!n->conntrack)
+		return;
+	rule_add(l, VERDICT_ACCEPT, NULL);
+	match_any_bit(l, FIELD_CT_STATE, CT_ESTABLISHED | CT_RELATED);
+	rule_add(l, VERDICT_DROP, NULL);
+	match_any_bit(l, FIELD_CT_STATE, CT_INVALID);
+}
+
+static void forward(struct nft *n, const struct chain *egress, const struct chain *ingress)
+{
+	struct rule_list l = { 0 };
+
+	rule_add(&l, VERDICT_RETURN, NULL);
+	match_name(&l, FIELD_IIFNAME, "cali*");
+	match_not(&l);
+	match_name(&l, FIELD_OIFNAME, "cali*");
+	match_not(&l);
+	known_flows(n, &l);
+	rule_add(&l, VERDICT_JUMP, egress);
+	match_name(&l, FIELD_IIFNAME, "cali*");
+	rule_add(&l, VERDICT_GOTO, ingress);
+	match_name(&l, FIELD_OIFNAME, "cali*");
+	chain_want(&n->rules, chain_get(&n->rules, "forward"), &hook_forward, &l);
+}
+
+static void pod_to_host(struct nft *n, struct chain *c, const struct chain *egress)
+{
+	struct rule_list l = { 0 };
+
+	known_flows(n, &l);
+	rule_add(&l, VERDICT_ACCEPT, NULL);
+	match_set(&l, n->set[SET_DISCOVERY_TYPES], false);
+	rule_add(&l, VERDICT_GOTO, egress);
+	chain_want(&n->rules, c, NULL, &l);
+}
+
+/* ---- input ---- */
+
+static void input(struct nft *n, const struct chain *from_pod)
 {
 	struct chain *c = chain_get(&n->rules, "to-tunnel");
 	struct rule_list l = { 0 }, base = { 0 };
@@ -182,6 +276,8 @@ static void input(struct nft *n)
 	}
 	rule_add(&l, VERDICT_DROP, NULL);
 	chain_want(&n->rules, c, NULL, &l);
+	rule_add(&base, VERDICT_GOTO, from_pod);
+	match_name(&base, FIELD_IIFNAME, "cali*");
 	if (n->tunnel[TUNNEL_IPIP]) {
 		rule_add(&base, VERDICT_GOTO, c);
 		match_number(&base, FIELD_PROTOCOL, IPPROTO_IPIP);
@@ -275,7 +371,15 @@ static void postrouting(struct nft *n)
 
 void base_chains(struct nft *n)
 {
+	struct chain *from_pod = chain_get(&n->rules, "pod-to-host");
+	const struct chain *egress, *ingress;
+
+	deny(n);
+	egress = isolation(n, "egress", SET_OUT_PORTS, SET_OUT);
+	ingress = isolation(n, "ingress", SET_IN_PORTS, SET_IN);
 	prerouting(n);
-	input(n);
+	pod_to_host(n, from_pod, egress);
+	input(n, from_pod);
+	forward(n, egress, ingress);
 	postrouting(n);
 }

@@ -47,13 +47,17 @@ static void put_bytes(struct nlmsghdr *h, uint16_t type, const void *bytes, size
 
 static void put_load(struct nlmsghdr *h, const struct field_info *f, uint32_t reg, unsigned len)
 {
-	struct expression e = begin(h, f->payload ? "payload" : "meta");
+	static const char *const names[] = { "meta", "payload", "ct" };
+	struct expression e = begin(h, names[f->source]);
 
-	if (f->payload) {
+	if (f->source == FROM_PAYLOAD) {
 		put_be32(h, NFTA_PAYLOAD_DREG, reg);
 		put_be32(h, NFTA_PAYLOAD_BASE, f->base);
 		put_be32(h, NFTA_PAYLOAD_OFFSET, f->at);
 		put_be32(h, NFTA_PAYLOAD_LEN, len);
+	} else if (f->source == FROM_CONNTRACK) {
+		put_be32(h, NFTA_CT_DREG, reg);
+		put_be32(h, NFTA_CT_KEY, f->at);
 	} else {
 		put_be32(h, NFTA_META_DREG, reg);
 		put_be32(h, NFTA_META_KEY, f->at);
@@ -61,14 +65,11 @@ static void put_load(struct nlmsghdr *h, const struct field_info *f, uint32_t re
 	end(h, e);
 }
 
-static void put_mask(struct nlmsghdr *h, unsigned len, unsigned bits)
+static void put_mask(struct nlmsghdr *h, const uint8_t *mask, unsigned len)
 {
 	static const uint8_t zero[VALUE_MAX];
-	uint8_t mask[VALUE_MAX] = { 0 };
 	struct expression e = begin(h, "bitwise");
 
-	for (unsigned i = 0; i < bits; i++)
-		mask[i / 8] |= (uint8_t)(0x80 >> i % 8);
 	put_be32(h, NFTA_BITWISE_SREG, NFT_REG32_00);
 	put_be32(h, NFTA_BITWISE_DREG, NFT_REG32_00);
 	put_be32(h, NFTA_BITWISE_LEN, len);
@@ -77,12 +78,12 @@ static void put_mask(struct nlmsghdr *h, unsigned len, unsigned bits)
 	end(h, e);
 }
 
-static void put_compare(struct nlmsghdr *h, bool negate, const void *value, unsigned len)
+static void put_compare(struct nlmsghdr *h, enum nft_cmp_ops op, const void *value, unsigned len)
 {
 	struct expression e = begin(h, "cmp");
 
 	put_be32(h, NFTA_CMP_SREG, NFT_REG32_00);
-	put_be32(h, NFTA_CMP_OP, negate ? NFT_CMP_NEQ : NFT_CMP_EQ);
+	put_be32(h, NFTA_CMP_OP, op);
 	put_bytes(h, NFTA_CMP_DATA, value, len);
 	end(h, e);
 }
@@ -93,6 +94,8 @@ static void put_lookup(struct nlmsghdr *h, const struct set *s, bool negate)
 
 	mnl_attr_put_strz(h, NFTA_LOOKUP_SET, s->name);
 	put_be32(h, NFTA_LOOKUP_SREG, NFT_REG32_00);
+	if (s->kind == SET_VERDICTS)
+		put_be32(h, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
 	if (negate)
 		put_be32(h, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	end(h, e);
@@ -106,23 +109,28 @@ static void put_masquerade(struct nlmsghdr *h)
 	end(h, e);
 }
 
-static void put_verdict(struct nlmsghdr *h, const struct rule *r)
-{
-	static const int32_t codes[] = {
-		[VERDICT_ACCEPT] = NF_ACCEPT, [VERDICT_DROP] = NF_DROP, [VERDICT_RETURN] = NFT_RETURN,
-		[VERDICT_GOTO] = NFT_GOTO, [VERDICT_JUMP] = NFT_JUMP,
-	};
-	struct expression e = begin(h, "immediate");
-	struct nlattr *data, *verdict;
+const int32_t verdict_codes[] = {
+	[VERDICT_ACCEPT] = NF_ACCEPT, [VERDICT_DROP] = NF_DROP, [VERDICT_RETURN] = NFT_RETURN,
+	[VERDICT_GOTO] = NFT_GOTO, [VERDICT_JUMP] = NFT_JUMP,
+};
 
-	put_be32(h, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-	data = mnl_attr_nest_start(h, NFTA_IMMEDIATE_DATA);
-	verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
-	put_be32(h, NFTA_VERDICT_CODE, (uint32_t)codes[r->verdict]);
-	if (r->to)
-		mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, r->to->name);
+void verdict_put(struct nlmsghdr *h, uint16_t type, enum verdict v, const char *chain)
+{
+	struct nlattr *data = mnl_attr_nest_start(h, type), *verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
+
+	put_be32(h, NFTA_VERDICT_CODE, (uint32_t)verdict_codes[v]);
+	if (chain)
+		mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, chain);
 	mnl_attr_nest_end(h, verdict);
 	mnl_attr_nest_end(h, data);
+}
+
+static void put_verdict(struct nlmsghdr *h, const struct rule *r)
+{
+	struct expression e = begin(h, "immediate");
+
+	put_be32(h, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	verdict_put(h, NFTA_IMMEDIATE_DATA, r->verdict, r->to ? r->to->name : NULL);
 	end(h, e);
 }
 
@@ -137,33 +145,56 @@ static void put_needed(struct nlmsghdr *h, enum field f, uint32_t *done)
 		return;
 	*done |= 1u << i->needs;
 	put_load(h, &field_info[i->needs], NFT_REG32_00, 1);
-	put_compare(h, false, &i->needed, 1);
+	put_compare(h, NFT_CMP_EQ, &i->needed, 1);
 }
 
 /* Whole bytes of a payload are loaded alone; a name may end anywhere; the rest is masked.  No bits: all fit. */
 static void put_value(struct nlmsghdr *h, const struct match *m)
 {
 	const struct field_info *f = &field_info[m->fields[0]];
+	uint8_t mask[VALUE_MAX] = { 0 };
 	unsigned len = f->len;
 
-	if (m->bits % 8 == 0 && (f->payload || f->form == FORM_NAME))
+	if (m->bits % 8 == 0 && (f->source == FROM_PAYLOAD || f->form == FORM_NAME))
 		len = m->bits / 8u;
 	if (!len)
 		return;
 	put_load(h, f, NFT_REG32_00, len);
+	for (unsigned i = 0; i < m->bits; i++)
+		mask[i / 8] |= (uint8_t)(0x80 >> i % 8);
 	if (m->bits < len * 8u)
-		put_mask(h, len, m->bits);
-	put_compare(h, m->negate, m->value, len);
+		put_mask(h, mask, len);
+	put_compare(h, m->negate ? NFT_CMP_NEQ : NFT_CMP_EQ, m->value, len);
+}
+
+static void put_any_bit(struct nlmsghdr *h, const struct match *m)
+{
+	static const uint8_t zero[VALUE_MAX];
+	const struct field_info *f = &field_info[m->fields[0]];
+
+	put_load(h, f, NFT_REG32_00, f->len);
+	put_mask(h, m->value, f->len);
+	put_compare(h, NFT_CMP_NEQ, zero, f->len);
+}
+
+static void put_range(struct nlmsghdr *h, const struct match *m)
+{
+	const struct field_info *f = &field_info[m->fields[0]];
+
+	put_load(h, f, NFT_REG32_00, f->len);
+	put_compare(h, NFT_CMP_GTE, m->value, f->len);
+	put_compare(h, NFT_CMP_LTE, m->value + f->len, f->len);
 }
 
 static void put_match(struct nlmsghdr *h, const struct match *m, uint32_t *done)
 {
+	static void (*const puts[])(struct nlmsghdr *h, const struct match *m) = { put_value, put_any_bit, put_range };
 	uint32_t reg = NFT_REG32_00;
 
 	for (unsigned i = 0; i < KEY_FIELDS && m->fields[i]; i++)
 		put_needed(h, m->fields[i], done);
 	if (!m->set) {
-		put_value(h, m);
+		puts[m->how](h, m);
 		return;
 	}
 	for (unsigned i = 0; i < KEY_FIELDS && m->fields[i]; i++) {
@@ -184,7 +215,7 @@ void expressions_put(struct nlmsghdr *h, const struct rule *r)
 		put_match(h, m, &done);
 	if (r->verdict == VERDICT_MASQUERADE)
 		put_masquerade(h);
-	else
+	else if (r->verdict != VERDICT_MAP)
 		put_verdict(h, r);
 	mnl_attr_nest_end(h, list);
 }

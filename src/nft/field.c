@@ -11,8 +11,8 @@
  */
 
 #define META(key_) .at = NFT_META_##key_
-#define NETWORK(offset_) .payload = true, .base = NFT_PAYLOAD_NETWORK_HEADER, .at = (offset_)
-#define TRANSPORT(offset_) .payload = true, .base = NFT_PAYLOAD_TRANSPORT_HEADER, .at = (offset_)
+#define NETWORK(offset_) .source = FROM_PAYLOAD, .base = NFT_PAYLOAD_NETWORK_HEADER, .at = (offset_)
+#define TRANSPORT(offset_) .source = FROM_PAYLOAD, .base = NFT_PAYLOAD_TRANSPORT_HEADER, .at = (offset_)
 #define IN_FAMILY(family_) .needs = FIELD_FAMILY, .needed = NFPROTO_##family_
 #define IN_PROTOCOL(protocol_) .needs = FIELD_PROTOCOL, .needed = IPPROTO_##protocol_
 #define NUMBER(name_, len_) .name = (name_), .len = (len_), .form = FORM_NUMBER
@@ -34,5 +34,7 @@ const struct field_info field_info[FIELDS] = {
 	[FIELD_UDP_SPORT] = { WIRE("udp sport", 2), TRANSPORT(0), IN_PROTOCOL(UDP), TYPE(13, "inet_service") },
 	[FIELD_UDP_DPORT] = { WIRE("udp dport", 2), TRANSPORT(2), IN_PROTOCOL(UDP), TYPE(13, "inet_service") },
 	[FIELD_ICMP_TYPE] = { NUMBER("icmp type", 1), TRANSPORT(0), IN_PROTOCOL(ICMP), TYPE(14, "icmp_type") },
+	[FIELD_DPORT] = { WIRE("th dport", 2), TRANSPORT(2), TYPE(13, "inet_service") },
+	[FIELD_CT_STATE] = { NUMBER("ct state", 4), .source = FROM_CONNTRACK, .at = NFT_CT_STATE, TYPE(26, "ct_state") },
 	[FIELD_ICMP6_TYPE] = { NUMBER("icmpv6 type", 1), TRANSPORT(0), IN_PROTOCOL(ICMPV6), TYPE(29, "icmpv6_type") },
 };

@@ -143,16 +143,37 @@ void have_set(struct nft *n, const struct nlmsghdr *h)
 	set_have(&n->rules, s, true);
 }
 
+static void read_target(const struct nlattr *data, uint8_t *to)
+{
+	const struct nlattr *value[NFTA_DATA_VERDICT + 1], *tb[NFTA_VERDICT_CHAIN + 1];
+	struct target t = { 0 };
+	uint32_t code = 0;
+
+	nl_attrs_nested(data, value, NFTA_DATA_VERDICT);
+	nl_attrs_nested(value[NFTA_DATA_VERDICT], tb, NFTA_VERDICT_CHAIN);
+	attr_be32(tb[NFTA_VERDICT_CODE], &code);
+	while (t.verdict < VERDICT_MASQUERADE && (uint32_t)verdict_codes[t.verdict] != code)
+		t.verdict++;
+	nl_attr_text(tb[NFTA_VERDICT_CHAIN], t.chain, sizeof t.chain);
+	memcpy(to, &t, sizeof t);
+}
+
 static void have_element(struct nft *n, struct set *s, const struct nlattr *nest)
 {
-	const struct nlattr *tb[NFTA_SET_ELEM_KEY + 1], *value[NFTA_DATA_VALUE + 1];
-	uint8_t key[KEY_MAX];
+	const struct nlattr *tb[NFTA_SET_ELEM_FLAGS + 1], *value[NFTA_DATA_VALUE + 1];
+	uint8_t key[KEY_MAX] = { 0 };
+	uint32_t flags = 0;
 	struct element *e;
 
-	nl_attrs_nested(nest, tb, NFTA_SET_ELEM_KEY);
+	nl_attrs_nested(nest, tb, NFTA_SET_ELEM_FLAGS);
 	nl_attrs_nested(tb[NFTA_SET_ELEM_KEY], value, NFTA_DATA_VALUE);
 	if (!nl_attr_bytes(value[NFTA_DATA_VALUE], key, s->key_len))
 		return;
+	attr_be32(tb[NFTA_SET_ELEM_FLAGS], &flags);
+	if (s->kind == SET_VERDICTS)
+		read_target(tb[NFTA_SET_ELEM_DATA], key + s->key_len);
+	else if (s->kind == SET_RANGES)
+		key[s->key_len] = flags & NFT_SET_ELEM_INTERVAL_END ? 1 : 0;
 	e = element_get(s, key);
 	e->seen = n->reading;
 	element_have(&n->rules, e, true);

@@ -21,12 +21,30 @@ bool attr_be32(const struct nlattr *a, uint32_t *v)
 	return true;
 }
 
-static void put_userdata(struct nlmsghdr *h, uint16_t type, const void *v, uint8_t size)
-{
-	uint8_t entry[2 + 16] = { USERDATA_MANX, size };
+enum { COMMENT = 0, COMMENT_MAX = 128, ENTRY_MAX = 16 };	/* nft(8)'s entry, the same for rules and chains */
 
-	memcpy(entry + 2, v, size);
-	mnl_attr_put(h, type, 2u + size, entry);
+/* Our entry (size 0: none), and a comment in nft(8)'s form (NULL: none). */
+static void put_userdata(struct nlmsghdr *h, uint16_t type, const void *v, uint8_t size, const char *comment)
+{
+	uint8_t data[2 + ENTRY_MAX + 2 + COMMENT_MAX];
+	size_t len = 0, text = comment ? strlen(comment) + 1 : 0;
+
+	if (text > COMMENT_MAX)
+		text = 0;
+	if (size) {
+		data[len++] = USERDATA_MANX;
+		data[len++] = size;
+		memcpy(data + len, v, size);
+		len += size;
+	}
+	if (text) {
+		data[len++] = COMMENT;
+		data[len++] = (uint8_t)text;
+		memcpy(data + len, comment, text);
+		len += text;
+	}
+	if (len)
+		mnl_attr_put(h, type, len, data);
 }
 
 bool userdata_read(const struct nlattr *a, void *v, size_t size)
@@ -85,7 +103,7 @@ void message_table(struct nl *nl, unsigned message, const char *name, uint32_t f
 	if (create && flags)
 		put_be32(h, NFTA_TABLE_FLAGS, flags);
 	if (create)
-		put_userdata(h, NFTA_TABLE_USERDATA, &version, sizeof version);
+		put_userdata(h, NFTA_TABLE_USERDATA, &version, sizeof version, NULL);
 	nl_end(nl, h);
 }
 
@@ -108,6 +126,8 @@ void message_chain(struct nl *nl, unsigned message, const char *table, const str
 		mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, c->hook->type);
 		put_be32(h, NFTA_CHAIN_POLICY, NF_ACCEPT);
 	}
+	if (create)
+		put_userdata(h, NFTA_CHAIN_USERDATA, NULL, 0, c->comment);
 	nl_end(nl, h);
 }
 
@@ -120,7 +140,7 @@ void message_rule(struct nl *nl, const char *table, const struct chain *c, const
 	mnl_attr_put_strz(h, NFTA_RULE_TABLE, table);
 	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, c->name);
 	expressions_put(h, r);
-	put_userdata(h, NFTA_RULE_USERDATA, &r->digest, sizeof r->digest);
+	put_userdata(h, NFTA_RULE_USERDATA, &r->digest, sizeof r->digest, r->comment);
 	nl_end(nl, h);
 }
 
@@ -145,10 +165,12 @@ void message_set(struct nl *nl, unsigned message, const struct set *s)
 	mnl_attr_put_strz(h, NFTA_SET_TABLE, NFT_TABLE);
 	mnl_attr_put_strz(h, NFTA_SET_NAME, s->name);
 	if (create) {
-		put_be32(h, NFTA_SET_FLAGS, 0);
+		put_be32(h, NFTA_SET_FLAGS, set_flags(s));
 		put_be32(h, NFTA_SET_KEY_TYPE, fields_type(s->fields));
 		put_be32(h, NFTA_SET_KEY_LEN, s->key_len);
 		put_be32(h, NFTA_SET_ID, 1);	/* only named ones are ever referred to */
+		if (s->kind == SET_VERDICTS)
+			put_be32(h, NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
 	}
 	nl_end(nl, h);
 }
@@ -169,9 +191,17 @@ static void put_element(struct nlmsghdr *h, const struct element *e)
 {
 	struct nlattr *nest = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
 	struct nlattr *key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
+	const uint8_t *more = e->key + e->set->key_len;
+	struct target target;
 
 	mnl_attr_put(h, NFTA_DATA_VALUE, e->set->key_len, e->key);
 	mnl_attr_nest_end(h, key);
+	if (e->set->kind == SET_VERDICTS) {
+		memcpy(&target, more, sizeof target);
+		verdict_put(h, NFTA_SET_ELEM_DATA, target.verdict, target.chain[0] ? target.chain : NULL);
+	} else if (e->set->kind == SET_RANGES && *more) {
+		put_be32(h, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+	}
 	mnl_attr_nest_end(h, nest);
 }
 

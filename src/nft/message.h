@@ -21,7 +21,7 @@
 #define NFT_TABLE "manx"
 
 /* The version of chains, sets and rules as a whole: another one in the kernel is replaced, not compared. */
-enum { LAYOUT_VERSION = 1 };
+enum { LAYOUT_VERSION = 2 };
 
 /* Our own kind of entry in a table's or rule's user data, a list of type, length, bytes; nft(8) skips it. */
 enum { USERDATA_MANX = 0x6d };
@@ -46,6 +46,10 @@ void message_get(struct nl *nl, unsigned message, uint16_t flags, const char *se
 
 /* The expressions of a rule, as the attribute NFTA_RULE_EXPRESSIONS. */
 void expressions_put(struct nlmsghdr *h, const struct rule *r);
+
+/* A verdict as an attribute of that type, and the kernel's numbers of them. */
+void verdict_put(struct nlmsghdr *h, uint16_t type, enum verdict v, const char *chain);
+extern const int32_t verdict_codes[];
 
 /* Reading. */
 bool attr_be32(const struct nlattr *a, uint32_t *v);

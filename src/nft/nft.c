@@ -1,4 +1,4 @@
-#include "nft/nft_int.h"
+#include "nft/policy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@ static bool model_concerns_us(const struct nft *n)
 {
 	const struct model *m = n->model;
 
-	return !n->started || m->endpoints.dirty || m->blocks.dirty || m->nodes.dirty || m->pools.dirty || m->uplinks.dirty;
+	return !n->started || m->endpoints.dirty || m->blocks.dirty || m->nodes.dirty || m->pools.dirty ||
+	       m->uplinks.dirty || policies_dirty(n);
 }
 
 /* ---- what is told ---- */
@@ -211,8 +212,11 @@ struct nft *nft_new(struct loop *l, struct model *m, struct err *e)
 		nft_free(n);
 		return NULL;
 	}
-	if (n->usable)
+	policies_open(n);
+	if (n->usable) {
+		n->conntrack = kernel_has_conntrack(n);
 		base_sets(n);
+	}
 	return n;
 }
 
@@ -222,6 +226,7 @@ void nft_free(struct nft *n)
 		return;
 	timer_del(n->loop, &n->retry);
 	kernel_close(n);
+	policies_close(n);
 	askers_free(n);
 	ruleset_free(&n->rules);
 	free(n->own);

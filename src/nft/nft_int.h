@@ -8,6 +8,7 @@
  * rows alone.  Chains are few and small: what they depend on rebuilds them whole, and
  * chain_want() sees whether they differ.
  */
+#include "model/index.h"
 #include "nft/message.h"
 #include "nft/nft.h"
 #include "nft/ruleset.h"
@@ -31,6 +32,11 @@ enum fixed_set {
 	SET_BORROWED, SET_BORROWED_6,	/* addresses of local pods that no own block holds */
 	SET_LENT, SET_LENT_6,		/* addresses of own blocks that another node's pod has */
 	SET_NEIGHBOUR_TYPES,		/* of ICMPv6, what a link-local address may send */
+	SET_DISCOVERY_TYPES,		/* of ICMPv6, what no policy is asked about */
+	SET_IN_PORTS, SET_IN_PORTS_6,	/* maps: isolated pod, protocol and port, to who may */
+	SET_IN, SET_IN_6,		/* maps: isolated pod, to who may on other ports */
+	SET_OUT_PORTS, SET_OUT_PORTS_6, SET_OUT, SET_OUT_6,
+	SET_HAIRPIN, SET_HAIRPIN_6,	/* an isolated pod's address, twice: it may always reach itself */
 	FIXED_SETS
 };
 
@@ -52,6 +58,11 @@ struct nft {
 	struct prefix *own;		/* own blocks, sorted */
 	unsigned own_count;
 	bool tunnel[TUNNELS], tunnelled;	/* which some pool asks for; any */
+	struct index index;		/* pods and the peers that mean them */
+	struct hash peer_sets, range_sets, decisions, profiles, refs, filed;	/* see policy.h */
+	struct chain *deny;
+	bool families[FAMILIES];	/* that pods may have addresses of */
+	bool conntrack;			/* the kernel has it; else an isolated pod is closed */
 	bool started;			/* every row was looked at once */
 	bool wanted;			/* something was asked for since the last try */
 
@@ -92,6 +103,7 @@ void base_chains(struct nft *n);
 
 /* ---- want.c ---- */
 
+void want_endpoint(struct nft *n, const struct endpoint *e);
 void nft_want(struct nft *n);		/* takes in the dirty rows (all rows the first time) */
 
 /* ---- table.c: the sockets, what the kernel can, the table as such ---- */
@@ -99,6 +111,7 @@ void nft_want(struct nft *n);		/* takes in the dirty rows (all rows the first ti
 int kernel_open(struct nft *n, struct err *e);
 void kernel_close(struct nft *n);
 bool kernel_has_nat(struct nft *n);
+bool kernel_has_conntrack(struct nft *n);
 uint32_t table_flags(const struct nft *n);	/* with which the table is made */
 
 /* ---- have.c ---- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include "base/digest.h"
 #include "base/util.h"
 
@@ -24,6 +25,18 @@ uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags)
 	uint32_t all[] = { type, len, flags };
 
 	return fnv64a(all, sizeof all);
+}
+
+uint32_t set_flags(const struct set *s)
+{
+	static const uint32_t flags[] = { [SET_VERDICTS] = NFT_SET_MAP, [SET_RANGES] = NFT_SET_INTERVAL };
+
+	return flags[s->kind];
+}
+
+uint64_t set_shape_wanted(const struct set *s)
+{
+	return set_shape(fields_type(s->fields), s->key_len, set_flags(s));
 }
 
 uint64_t chain_shape(const char *type, uint32_t hook, int priority, uint32_t policy)
@@ -60,8 +73,9 @@ struct set *set_find(const struct ruleset *rs, const char *name)
 	return NULL;
 }
 
-struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields)
+struct set *set_get_kind(struct ruleset *rs, const char *name, const uint8_t *fields, enum set_kind kind)
 {
+	static const uint8_t more[] = { [SET_VERDICTS] = sizeof(struct target), [SET_RANGES] = 1 };
 	struct set *s = set_find(rs, name);
 	size_t len = strlen(name);
 
@@ -72,10 +86,17 @@ struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields)
 	}
 	if (fields && !s->fields[0]) {
 		memcpy(s->fields, fields, KEY_FIELDS);
+		s->kind = (uint8_t)kind;
 		s->key_len = fields_len(fields);
+		s->entry_len = (uint8_t)(s->key_len + more[kind]);
 		rs->unread |= s->unread;
 	}
 	return s;
+}
+
+struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields)
+{
+	return set_get_kind(rs, name, fields, SET_PLAIN);
 }
 
 void set_mark(struct ruleset *rs, struct set *s)
@@ -117,7 +138,7 @@ void set_have(struct ruleset *rs, struct set *s, bool have)
 
 bool set_is_odd(const struct set *s)
 {
-	return s->wanted && s->have && s->have_shape != set_shape(fields_type(s->fields), s->key_len, 0);
+	return s->wanted && s->have && s->have_shape != set_shape_wanted(s);
 }
 
 void set_release(struct ruleset *rs, struct set *s)
@@ -133,10 +154,10 @@ void set_release(struct ruleset *rs, struct set *s)
 
 struct element *element_find(const struct set *s, const void *key)
 {
-	for (struct hash_node *n = hash_find(&s->elements, fnv32a(key, s->key_len)); n; n = hash_more(n)) {
+	for (struct hash_node *n = hash_find(&s->elements, fnv32a(key, s->entry_len)); n; n = hash_more(n)) {
 		struct element *e = container_of(n, struct element, node);
 
-		if (memcmp(e->key, key, s->key_len) == 0)
+		if (memcmp(e->key, key, s->entry_len) == 0)
 			return e;
 	}
 	return NULL;
@@ -148,10 +169,10 @@ struct element *element_get(struct set *s, const void *key)
 
 	if (e)
 		return e;
-	e = xcalloc(1, sizeof *e + s->key_len);
+	e = xcalloc(1, sizeof *e + s->entry_len);
 	e->set = s;
-	memcpy(e->key, key, s->key_len);
-	hash_insert(&s->elements, &e->node, fnv32a(key, s->key_len));
+	memcpy(e->key, key, s->entry_len);
+	hash_insert(&s->elements, &e->node, fnv32a(key, s->entry_len));
 	return e;
 }
 
@@ -213,7 +234,7 @@ static uint64_t match_digest(uint64_t digest, const struct match *m)
 	uint8_t bytes[KEY_FIELDS + 2 + VALUE_MAX];
 
 	memcpy(bytes, m->fields, KEY_FIELDS);
-	bytes[KEY_FIELDS] = m->negate;
+	bytes[KEY_FIELDS] = (uint8_t)(m->how << 1 | m->negate);
 	bytes[KEY_FIELDS + 1] = m->bits;
 	memcpy(bytes + KEY_FIELDS + 2, m->value, VALUE_MAX);
 	digest = rules_digest(digest, fnv64a(bytes, sizeof bytes));
@@ -228,7 +249,7 @@ static uint64_t rule_digest(const struct rule *r)
 		digest = rules_digest(digest, fnv64a(r->to->name, strlen(r->to->name)));
 	for (const struct match *m = r->matches; m; m = m->next)
 		digest = match_digest(digest, m);
-	return digest;
+	return r->comment ? rules_digest(digest, fnv64a(r->comment, strlen(r->comment))) : digest;
 }
 
 static void rules_seal(struct rule_list *l)
@@ -256,13 +277,19 @@ struct rule *rule_add(struct rule_list *l, enum verdict v, const struct chain *t
 	return r;
 }
 
-static void match_add(struct rule_list *l, const struct match *m)
+void rule_comment(struct rule_list *l, const char *text)
+{
+	l->last->comment = arena_str(&l->mem, text);
+}
+
+static struct match *match_add(struct rule_list *l, const struct match *m)
 {
 	struct match *copy = arena_alloc(&l->mem, sizeof *copy);
 
 	*copy = *m;
 	*l->last->tail = copy;
 	l->last->tail = &copy->next;
+	return copy;
 }
 
 void match_set(struct rule_list *l, const struct set *s, bool negate)
@@ -273,17 +300,54 @@ void match_set(struct rule_list *l, const struct set *s, bool negate)
 	match_add(l, &m);
 }
 
-void match_number(struct rule_list *l, enum field f, uint32_t number)
+void match_field_set(struct rule_list *l, enum field f, const struct set *s)
 {
-	const struct field_info *i = &field_info[f];
-	struct match m = { .fields = { (uint8_t)f }, .bits = (uint8_t)(i->len * 8) };
+	struct match m = { .set = s, .fields = { (uint8_t)f } };
 
+	match_add(l, &m);
+}
+
+void match_not(struct rule_list *l)
+{
+	struct match *m = container_of(l->last->tail, struct match, next);
+
+	m->negate = !m->negate;
+}
+
+static void number_put(uint8_t *to, const struct field_info *i, uint32_t number)
+{
 	if (i->form == FORM_NUMBER && i->len == sizeof number)
-		memcpy(m.value, &number, sizeof number);	/* the host's byte order */
+		memcpy(to, &number, sizeof number);	/* the host's byte order */
 	else
 		for (unsigned at = i->len; at--; number >>= 8)
-			m.value[at] = (uint8_t)number;
-	match_add(l, &m);
+			to[at] = (uint8_t)number;
+}
+
+static struct match *number_add(struct rule_list *l, enum field f, enum match_how how, uint32_t number)
+{
+	const struct field_info *i = &field_info[f];
+	struct match m = { .fields = { (uint8_t)f }, .bits = (uint8_t)(i->len * 8), .how = (uint8_t)how };
+
+	number_put(m.value, i, number);
+	return match_add(l, &m);
+}
+
+void match_number(struct rule_list *l, enum field f, uint32_t number)
+{
+	number_add(l, f, MATCH_EQUAL, number);
+}
+
+void match_any_bit(struct rule_list *l, enum field f, uint32_t bits)
+{
+	number_add(l, f, MATCH_ANY_BIT, bits);
+}
+
+void match_range(struct rule_list *l, enum field f, uint32_t first, uint32_t last)
+{
+	struct match *m = number_add(l, f, first == last ? MATCH_EQUAL : MATCH_RANGE, first);
+
+	if (first != last)
+		number_put(m->value + field_info[f].len, &field_info[f], last);
 }
 
 void match_name(struct rule_list *l, enum field f, const char *name)
@@ -410,6 +474,7 @@ void chain_release(struct ruleset *rs, struct chain *c)
 	if (c->wanted || c->have || c->marked)
 		return;
 	hash_remove(&rs->chains, &c->node);
+	free(c->comment);
 	free(c);
 }
 
@@ -431,6 +496,7 @@ void ruleset_free(struct ruleset *rs)
 		struct chain *c = container_of(n, struct chain, node);
 
 		rules_free(&c->rules);
+		free(c->comment);
 		free(c);
 	}
 	hash_clear(&rs->sets);

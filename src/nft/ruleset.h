@@ -21,17 +21,21 @@ enum field {
 	FIELD_FAMILY, FIELD_PROTOCOL, FIELD_IIF, FIELD_IIFNAME, FIELD_OIFNAME,
 	FIELD_IP_SADDR, FIELD_IP_DADDR, FIELD_IP6_SADDR, FIELD_IP6_DADDR,
 	FIELD_UDP_SPORT, FIELD_UDP_DPORT, FIELD_ICMP_TYPE, FIELD_ICMP6_TYPE,
+	FIELD_DPORT,			/* of whatever protocol has ports */
+	FIELD_CT_STATE,
 	FIELDS
 };
 
 enum field_form { FORM_NUMBER, FORM_NETWORK_NUMBER, FORM_NAME, FORM_ADDRESS };
 
+enum field_source { FROM_META, FROM_PAYLOAD, FROM_CONNTRACK };
+
 struct field_info {
 	const char *name;		/* in nft's words */
 	uint8_t len;			/* bytes; each field of a concatenation starts at a multiple of four */
 	uint8_t form;			/* how it reads */
-	bool payload;			/* else a word of the packet's meta data */
-	uint8_t at;			/* NFT_META_...; payload: offset in the header ... */
+	uint8_t source;			/* enum field_source */
+	uint8_t at;			/* NFT_META_..., NFT_CT_...; payload: offset in the header ... */
 	uint8_t base;			/* ... NFT_PAYLOAD_..._HEADER */
 	uint8_t needs, needed;		/* a field, and the value without which this one makes no sense */
 	uint8_t type;			/* number of the type in nft(8), with which it prints elements */
@@ -39,9 +43,20 @@ struct field_info {
 };
 extern const struct field_info field_info[FIELDS];
 
-enum { KEY_FIELDS = 4, KEY_MAX = 64, VALUE_MAX = 16 };
+enum { KEY_FIELDS = 4, KEY_MAX = 64, VALUE_MAX = 16, TARGET_MAX = 15 };
+
+enum verdict {
+	VERDICT_ACCEPT, VERDICT_DROP, VERDICT_RETURN, VERDICT_GOTO, VERDICT_JUMP, VERDICT_MASQUERADE,
+	VERDICT_MAP,			/* what the map says that the rule ends with */
+};
 
 /* ---- sets ---- */
+
+/* Ranges never change: another list is another set. */
+enum set_kind { SET_PLAIN, SET_VERDICTS, SET_RANGES };
+
+/* What follows the key in an element of SET_VERDICTS: a verdict, and the chain to go to.  Of SET_RANGES a byte: 1 behind its end. */
+struct target { uint8_t verdict; char chain[TARGET_MAX]; };
 
 struct set {
 	struct hash_node node;
@@ -49,7 +64,8 @@ struct set {
 	struct element *marks;		/* elements that are marked */
 	struct hash elements;
 	uint8_t fields[KEY_FIELDS];	/* FIELD_NONE fills up */
-	uint8_t key_len;
+	uint8_t kind;			/* enum set_kind */
+	uint8_t key_len, entry_len;	/* of the kernel's key; with what follows it */
 	bool wanted, have, marked;
 	bool unread;			/* the kernel's elements were not looked at, since nobody knew their fields */
 	uint64_t have_shape;		/* of the kernel's; see set_shape() */
@@ -71,14 +87,15 @@ struct element {
 
 struct hook { const char *type, *point; uint8_t hook; int priority; };
 
-enum verdict { VERDICT_ACCEPT, VERDICT_DROP, VERDICT_RETURN, VERDICT_GOTO, VERDICT_JUMP, VERDICT_MASQUERADE };
-
 /* One comparison: fields, together, with a value or a set. */
+enum match_how { MATCH_EQUAL, MATCH_ANY_BIT, MATCH_RANGE };	/* RANGE: value, then the last one */
+
 struct match {
 	struct match *next;
 	const struct set *set;		/* NULL: the value */
 	uint8_t fields[KEY_FIELDS];
 	bool negate;
+	uint8_t how;			/* enum match_how */
 	uint8_t bits;			/* of the value: how many count; may end inside a field */
 	uint8_t value[VALUE_MAX];
 };
@@ -88,6 +105,7 @@ struct rule {
 	struct match *matches, **tail;
 	uint8_t verdict;
 	const struct chain *to;		/* GOTO, JUMP */
+	const char *comment;		/* or NULL */
 	uint64_t digest;		/* of all that the rule says */
 };
 
@@ -102,6 +120,7 @@ struct chain {
 	struct hash_node node;
 	struct chain *marked_next;
 	const struct hook *hook;	/* NULL: not a base chain */
+	char *comment;			/* or NULL; settled before it is wanted */
 	struct rule_list rules;
 	bool wanted, have, marked;
 	uint64_t have_shape, have_digest, read_digest;	/* see chain_shape(); of the rules; while they are read */
@@ -129,11 +148,14 @@ void element_text(const struct element *e, struct str *out);
  * priority and policy.  0: not a base chain.
  */
 uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags);
+uint64_t set_shape_wanted(const struct set *s);
+uint32_t set_flags(const struct set *s);	/* NFT_SET_... */
 uint64_t chain_shape(const char *type, uint32_t hook, int priority, uint32_t policy);
 uint64_t chain_shape_wanted(const struct chain *c);
 
 /* Made when missing; fields may be NULL (the kernel has it, and nobody knows what it is). */
 struct set *set_get(struct ruleset *rs, const char *name, const uint8_t *fields);
+struct set *set_get_kind(struct ruleset *rs, const char *name, const uint8_t *fields, enum set_kind kind);
 struct set *set_find(const struct ruleset *rs, const char *name);
 void set_want(struct ruleset *rs, struct set *s, bool wanted);
 void set_mark(struct ruleset *rs, struct set *s);
@@ -167,8 +189,13 @@ void chain_release(struct ruleset *rs, struct chain *c);
 /* ---- rules; in a list that chain_want() takes ---- */
 
 struct rule *rule_add(struct rule_list *l, enum verdict v, const struct chain *to);
+void rule_comment(struct rule_list *l, const char *text);	/* of the last rule */
 void match_set(struct rule_list *l, const struct set *s, bool negate);	/* of the last rule; the set's own fields */
+void match_field_set(struct rule_list *l, enum field f, const struct set *s);	/* that field, in a set of its like */
 void match_number(struct rule_list *l, enum field f, uint32_t number);
+void match_any_bit(struct rule_list *l, enum field f, uint32_t bits);
+void match_range(struct rule_list *l, enum field f, uint32_t first, uint32_t last);
+void match_not(struct rule_list *l);		/* negates the last match of the last rule */
 void match_name(struct rule_list *l, enum field f, const char *name);	/* "cali*": all that begin so */
 void match_prefix(struct rule_list *l, enum field f, const struct prefix *p);
 void rules_free(struct rule_list *l);

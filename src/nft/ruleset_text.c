@@ -52,12 +52,18 @@ static void fields_text(const uint8_t *fields, bool types, struct str *out)
 
 static void match_text(const struct match *m, struct str *out)
 {
+	const struct field_info *f = &field_info[m->fields[0]];
+
 	fields_text(m->fields, false, out);
-	str_puts(out, m->negate ? " != " : " ");
+	str_puts(out, m->negate ? " != " : m->how == MATCH_ANY_BIT ? " & " : " ");
 	if (m->set)
-		str_printf(out, "@%s", m->set->name);
+		str_printf(out, "%s@%s", m->set->kind == SET_VERDICTS ? "vmap " : "", m->set->name);
 	else
-		value_text(&field_info[m->fields[0]], m->value, m->bits, out);
+		value_text(f, m->value, m->bits, out);
+	if (m->how == MATCH_RANGE) {
+		str_puts(out, "-");
+		value_text(f, m->value + f->len, m->bits, out);
+	}
 	str_puts(out, " ");
 }
 
@@ -65,7 +71,23 @@ void rule_text(const struct rule *r, struct str *out)
 {
 	for (const struct match *m = r->matches; m; m = m->next)
 		match_text(m, out);
-	str_printf(out, "%s%s%s", verdict_names[r->verdict], r->to ? " " : "", r->to ? r->to->name : "");
+	if (r->verdict != VERDICT_MAP)
+		str_printf(out, "%s%s%s", verdict_names[r->verdict], r->to ? " " : "", r->to ? r->to->name : "");
+	if (r->comment)
+		str_printf(out, " comment \"%s\"", r->comment);
+}
+
+static void more_text(const struct element *e, struct str *out)
+{
+	const uint8_t *more = e->key + e->set->key_len;
+	struct target t;
+
+	if (e->set->kind == SET_VERDICTS) {
+		memcpy(&t, more, sizeof t);
+		str_printf(out, " : %s%s%s", verdict_names[t.verdict], t.chain[0] ? " " : "", t.chain);
+	} else if (e->set->kind == SET_RANGES) {
+		str_puts(out, *more ? " end" : "");
+	}
 }
 
 void element_text(const struct element *e, struct str *out)
@@ -79,6 +101,7 @@ void element_text(const struct element *e, struct str *out)
 		value_text(f, at, f->len * 8u, out);
 		at += (f->len + 3u) & ~3u;
 	}
+	more_text(e, out);
 }
 
 /* ---- sorting ---- */
@@ -87,7 +110,7 @@ static int by_key(const void *a, const void *b)
 {
 	const struct element *x = *(struct element *const *)a, *y = *(struct element *const *)b;
 
-	return memcmp(x->key, y->key, x->set->key_len);
+	return memcmp(x->key, y->key, x->set->entry_len);
 }
 
 static int by_set_name(const void *a, const void *b)
@@ -124,9 +147,10 @@ static void elements_text(const struct set *s, bool have, struct str *out)
 
 static void set_text(const struct set *s, bool have, struct str *out)
 {
-	str_printf(out, "\tset %s {\n\t\ttype ", s->name);
+	str_printf(out, "\t%s %s {\n\t\ttype ", s->kind == SET_VERDICTS ? "map" : "set", s->name);
 	fields_text(s->fields, true, out);
-	str_puts(out, "\n");
+	str_puts(out, s->kind == SET_VERDICTS ? " : verdict\n" : "\n");
+	str_puts(out, s->kind == SET_RANGES ? "\t\tflags interval\n" : "");
 	elements_text(s, have, out);
 	str_puts(out, "\t}\n");
 }

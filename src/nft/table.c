@@ -69,6 +69,36 @@ static int probe_nat(struct nl *nl)
 	return probe(nl);
 }
 
+static int probe_conntrack(struct nl *nl)
+{
+	static const struct hook hook = { "filter", "forward", NF_INET_FORWARD, 0 };
+	struct ruleset rs = { 0 };
+	struct chain *c = chain_get(&rs, "probe");
+	struct rule_list rules = { 0 };
+
+	rule_add(&rules, VERDICT_DROP, NULL);
+	match_any_bit(&rules, FIELD_CT_STATE, 1);
+	chain_want(&rs, c, &hook, &rules);
+	batch_begin(nl, 0);
+	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
+	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
+	message_rule(nl, PROBE_TABLE, c, c->rules.first);
+	ruleset_free(&rs);
+	return probe(nl);
+}
+
+bool kernel_has_conntrack(struct nft *n)
+{
+	int rc = probe_conntrack(&n->command);
+
+	if (!rc)
+		return true;
+	log_warn("nft", "no connection tracking: %s", strerror(-rc));
+	model_problem(n->model, "nft", "conntrack", "a kernel with CONFIG_NF_CONNTRACK and CONFIG_NFT_CT",
+		      "this kernel cannot match by connection state (%s): a pod with a policy is closed", strerror(-rc));
+	return false;
+}
+
 bool kernel_has_nat(struct nft *n)
 {
 	int rc;

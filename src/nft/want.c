@@ -7,7 +7,7 @@
  *
  * Only the first matters without a tunnel.  Own blocks, pools and the uplink are in the chains.
  */
-#include "nft/nft_int.h"
+#include "nft/policy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static bool own_list_update(struct nft *n)
 
 /* ---- rows ---- */
 
-static void want_endpoint(struct nft *n, const struct endpoint *e)
+void want_endpoint(struct nft *n, const struct endpoint *e)
 {
 	struct asker *o = asker_begin(n, ASKER_ENDPOINT, e->row.key);
 	uint8_t key[sizeof(uint32_t) + sizeof e->ips[0].b];
@@ -89,6 +89,8 @@ static void want_endpoint(struct nft *n, const struct endpoint *e)
 		if (n->tunnelled && !own_blocks_hold(n, &e->ips[f]))
 			asker_ask(n, n->set[SET_BORROWED + f], e->ips[f].b);
 	}
+	if (!e->row.gone)
+		policies_ask(n, e);
 	asker_end(n, o);
 }
 
@@ -198,6 +200,8 @@ void nft_want(struct nft *n)
 
 	if (pools || own || m->uplinks.dirty)
 		base_chains(n);
+	if (!n->started || policies_dirty(n))
+		policies_want(n);
 	want_endpoints(n, all || (own && n->tunnelled));
 	want_nodes(n, all);
 	want_blocks(n, all);

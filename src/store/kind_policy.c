@@ -432,7 +432,7 @@ static uint64_t text_digest(struct json_ctx *c, json_value v)
 	size_t len;
 	const char *text = v < 0 ? NULL : json_raw(c->j, v, &len);
 
-	return text ? fnv64a(text, len) : 0;
+	return text ? sha1_64(text, len) : 0;
 }
 
 int policy_decode(struct json_ctx *c, json_value object, struct row *row)

@@ -1,4 +1,4 @@
-/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/want.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/want.c src/nft/policy.c src/nft/profile.c src/nft/decision.c src/nft/peers.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/policy.c src/model/selector.c src/model/index.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "base/util.h"
-#include "nft/nft_int.h"
+#include "nft/policy.h"
 
 /* The rows of a model, the table that they ask for, and a kernel's table read against it; no kernel. */
 
@@ -27,6 +27,8 @@ static struct nft *nft_fresh(void)
 	n->command.fd = n->events.fd = -1;
 	n->nat = ANSWER_YES;
 	n->full = n->table = true;
+	n->conntrack = true;
+	policies_open(n);
 	base_sets(n);
 	return n;
 }
@@ -81,6 +83,7 @@ static void put_endpoint(const char *key, int ifindex, const char *v4, const cha
 {
 	struct endpoint *e = row(sizeof *e, key);
 
+	e->pod = e->namespace = "";
 	e->ifindex = ifindex;
 	e->ips[0] = address(v4);
 	e->ips[1] = address(v6);
@@ -231,7 +234,7 @@ static void without_a_tunnel_nothing_is_said_of_nodes(void **state)
 	put_block("10.42.0.0/30", "self", "other");
 	turn();
 	lacks("192.0.2.2");
-	lacks("chain input");
+	lacks("to-tunnel\n");
 	lacks("chain postrouting");
 	lacks("elements = { 10.42");
 }
@@ -244,6 +247,7 @@ static void tunnel_is_open_to_nodes(void **state)
 	put_node("other", "192.0.2.2/24", "2001:db8::2/64");
 	turn();
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
+		"\t\tiifname \"cali*\" goto pod-to-host\n"
 		"\t\tmeta l4proto 4 goto to-tunnel\n");
 	part_is("set nodes-4 {", "set nodes-4 {\n\t\ttype ipv4_addr\n\t\telements = { 192.0.2.2 }\n");
 	part_is("set nodes-6 {", "set nodes-6 {\n\t\ttype ipv6_addr\n\t\telements = { 2001:db8::2 }\n");
@@ -251,6 +255,7 @@ static void tunnel_is_open_to_nodes(void **state)
 	put_node("other", "192.0.2.3/24", NULL);
 	turn();
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
+		"\t\tiifname \"cali*\" goto pod-to-host\n"
 		"\t\tmeta l4proto 4 goto to-tunnel\n"
 		"\t\tudp dport 4789 goto to-tunnel\n");
 	part_is("set nodes-4 {", "set nodes-4 {\n\t\ttype ipv4_addr\n\t\telements = { 192.0.2.3 }\n");
@@ -319,6 +324,7 @@ static void kernel_without_nat_has_the_rest(void **state)
 	turn();
 	lacks("masquerade");
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
+		"\t\tiifname \"cali*\" goto pod-to-host\n"
 		"\t\tudp dport 4789 goto to-tunnel\n");
 }
 
@@ -484,7 +490,7 @@ static void table_as_it_was_sent_needs_nothing(void **state)
 	assert_true(nft_differs(nft));
 	assert_false(hear_all(&nl, UINT32_MAX));
 	assert_int_equal(nft_counts(nft).sets, FIXED_SETS);
-	assert_int_equal(nft_counts(nft).elements, 6 + 4 + 2 + 2);
+	assert_int_equal(nft_counts(nft).elements, 6 + 4 + 4 + 2 + 2);
 	nl_close(&nl);
 }
 

@@ -1,0 +1,121 @@
+#ifndef NFT_POLICY_H
+#define NFT_POLICY_H
+/*
+ * Policies in the kernel.
+ *
+ * A first packet of a connection is looked up twice, however many pods and policies there are:
+ *
+ *	pod . protocol . port	in a map of verdicts, whose element goes to a *decision*, a chain of a few
+ *	rules: the peers' addresses are in a set, or in ranges of a set that never changes, or it is denied;
+ *	pod			in another map, when no rule names that port
+ *
+ * So a pod that comes or goes is elements, as a peer and as a target.  A decision is made of all peers that
+ * the pod's policies let in on that port; pods whose policies say the same share it.  What a pod's policies
+ * come to is its *profile*.
+ */
+#include "model/index.h"
+#include "nft/nft_int.h"
+
+/* ---- peers.c: sets of addresses ---- */
+
+/* Pods of a group; with a name, together with their ports of that name and protocol. */
+struct peer_entry { struct group *group; const char *name; uint8_t protocol; };
+
+struct peer_set {
+	struct hash_node node;
+	uint64_t digest;
+	struct arena mem;
+	struct set *set[FAMILIES];
+	struct peer_entry *entries;
+	unsigned count, uses;
+};
+
+/* What is asked for: the same list, in the same order, is the same set. */
+struct peer_ask { const struct peer *peer; const char *name; uint8_t protocol; uint64_t digest; };
+struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsigned count);
+void peer_set_put(struct nft *n, struct peer_set *s);
+void peers_moved(void *ctx, const struct membership *m, bool in);
+
+/* Addresses from first to last. */
+struct range { struct addr first, last; };
+struct range_set {
+	struct hash_node node;
+	uint64_t digest;
+	struct set *set;
+	unsigned uses;
+};
+/* Of the peers that are nets, those of one family, as ranges that do not touch; *list is the caller's. */
+unsigned ranges_of(const struct peer *const *peers, unsigned count, int family, struct range **list);
+struct range_set *range_set_get(struct nft *n, const struct range *list, unsigned count, int family);
+void range_set_put(struct nft *n, struct range_set *s);
+
+/* ---- decision.c: chains that say who may ---- */
+
+/* A policy as it is known here, by name: rows come and go. */
+struct policy_ref {
+	struct hash_node node, filed;
+	const struct table *table;
+	const char *refused;		/* what the kernel said to it: its pods are closed; or NULL */
+	bool names_ports;		/* of its own pods */
+	char key[];
+};
+
+struct decision {
+	struct hash_node node;
+	uint64_t digest;
+	enum direction direction;
+	struct target target;		/* what an element says that leads to it */
+	struct chain *chain;		/* NULL: the target says it all */
+	struct peer_set **peers;
+	struct range_set *ranges[FAMILIES];
+	struct policy_ref **refs;	/* whose rules these are */
+	unsigned peer_count, ref_count, uses;
+};
+
+/* What lets somebody in: a rule's peers, all of them or (name) only their ports of that name. */
+struct grant {
+	struct policy_ref *ref;
+	const struct policy_rule *rule;
+	const char *name;
+	uint8_t protocol;
+};
+struct decision *decision_get(struct nft *n, enum direction d, const struct grant *grants, unsigned count);
+void decision_put(struct nft *n, struct decision *d);
+struct target target_of(enum verdict v, const struct chain *c);
+struct chain *chain_of_digest(struct nft *n, const char *prefix, uint64_t digest);
+/* Kind, name and a hash of the name, as chains and rules of one policy carry it. */
+void policy_comment(char out[128], const struct policy *p);
+const struct policy *ref_policy(const struct policy_ref *r);	/* its row; NULL: gone */
+/* The key of an element for a port of an address. */
+void port_key(uint8_t key[KEY_MAX], const struct addr *a, uint8_t protocol, uint16_t port);
+
+/* ---- profile.c: what a pod's policies come to ---- */
+
+struct port_target { uint8_t protocol; uint16_t port; struct target target; };
+struct verdicts {			/* of one direction */
+	bool isolated;
+	struct port_target *ports;
+	struct target otherwise;
+	struct chain *by_range;		/* NULL, or what otherwise goes to */
+	struct decision **decisions;
+	unsigned port_count, decision_count, decision_cap;
+};
+struct profile {
+	struct hash_node node;
+	uint64_t digest;
+	struct verdicts verdicts[DIRECTIONS];
+	unsigned uses;
+};
+
+struct profile *profile_get(struct nft *n, const struct subject *s, struct policy_ref *const *refs, unsigned count);
+void profile_put(struct nft *n, struct profile *p);
+
+/* ---- policy.c: rows ---- */
+
+void policies_open(struct nft *n);
+void policies_close(struct nft *n);
+bool policies_dirty(const struct nft *n);
+void policies_want(struct nft *n);	/* before the endpoints are */
+void policies_ask(struct nft *n, const struct endpoint *e);	/* by the endpoint's asker */
+
+#endif
