@@ -148,10 +148,10 @@ static int read_conf(struct shim *s)
 	if (!cni_verb_in_version(s->verb, s->version))
 		return shim_fail(s, CNI_VERSION, "CNI_COMMAND %s wants cniVersion %s or later, the network configuration says %s",
 				 s->verb->name, s->verb->since, s->version);
-	if (!s->socket && json_type(&s->json, socket) != JSON_NULL)
-		return shim_fail(s, CNI_CONFIG, "network configuration: socket: want a string");
-	if (!s->socket)
+	if (!s->socket && json_type(&s->json, socket) == JSON_NULL)
 		s->socket = CNI_DEFAULT_SOCKET;
+	if (!s->socket || *s->socket != '/')
+		return shim_fail(s, CNI_CONFIG, "network configuration: socket: want an absolute path");
 	return 0;
 }
 
@@ -272,7 +272,7 @@ static int write_note(const struct shim *s, char path[512])
 
 	if (!cni_name_valid(container) || !cni_ifname_valid(ifname))
 		return shim_fail(s, CNI_ENVIRONMENT, "CNI_CONTAINERID or CNI_IFNAME is not valid");
-	if (!slash || (size_t)(slash - s->socket) >= sizeof run_dir)
+	if ((size_t)(slash - s->socket) >= sizeof run_dir)
 		return shim_fail(s, CNI_CONFIG, "socket %.100s: not the path of an agent's socket", s->socket);
 	snprintf(run_dir, sizeof run_dir, "%.*s", (int)(slash - s->socket), s->socket);
 	snprintf(path, 512, "%s/del", run_dir);

@@ -213,6 +213,15 @@ def test_second_agent_on_a_run_dir_waits_and_names_the_holder(node):
     assert node.show("status")["ready"]
 
 
+def test_run_dir_that_cannot_be_locked_is_said_as_it_is(lab):
+    node = lab.node()
+    (node.dir / "file").write_text("")
+    for run_dir in (node.dir / "file", node.dir / "file" / "below"):
+        path = node.write_config(run_dir=run_dir)
+        p = run(node.argv(BINARY, "agent", "--config", path), check=False, env={"PATH": PATH})
+        assert p.returncode == 1 and str(run_dir) in p.stderr and "another agent" not in p.stderr
+
+
 def test_ready_fd_is_written_when_ready(own_lab):
     node = own_lab.node()
     reader, writer = os.pipe()
