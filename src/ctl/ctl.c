@@ -52,7 +52,7 @@ void ctl_detach(struct ctl_call *c)
 	c->conn = NULL;
 }
 
-/* A short text: it fits into the socket's buffer. */
+/* A short text: it fits into the socket's buffer.  Who asked may have left. */
 static void answer_late(int fd, int code, const struct str *text)
 {
 	autostr struct str frame = { 0 };
@@ -61,8 +61,7 @@ static void answer_late(int fd, int code, const struct str *text)
 	frame_header(header, FRAME_CTL, (uint8_t)code, (uint32_t)text->len);
 	str_add(&frame, (const char *)header, sizeof header);
 	str_add(&frame, str_text(text), text->len);
-	if (send(fd, frame.s, frame.len, MSG_NOSIGNAL) < 0)
-		return;			/* who asked has left */
+	send(fd, frame.s, frame.len, MSG_NOSIGNAL);
 }
 
 void ctl_answer(struct ctl_call *c, int code)

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,17 +15,11 @@
 
 /* --- findings --- */
 
-static void __attribute__((format(printf, 6, 7)))
-found(struct ipam_findings *out, bool duplicate, const struct addr *ip, const struct block *b,
-      const struct block_attribute *a, const char *fmt, ...)
+static void found(struct ipam_findings *out, bool duplicate, const struct addr *ip, const struct block *b,
+		  const struct block_attribute *a, const char *reason)
 {
 	struct ipam_finding *f = arena_alloc(&out->mem, sizeof *f);
-	char reason[600];
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(reason, sizeof reason, fmt, ap);
-	va_end(ap);
 	*f = (struct ipam_finding){ .duplicate = duplicate, .address = *ip, .block = arena_str(&out->mem, b->row.key),
 		.node = arena_str(&out->mem, a->node ? a->node : ""),
 		.handle = arena_str(&out->mem, a->handle ? a->handle : ""), .reason = arena_str(&out->mem, reason) };
@@ -114,7 +107,7 @@ static void check_block(const struct ipam *ipam, const struct block *b, struct i
 		if (!a || !a->handle || !a->node || is_release_queued(ipam, a->handle))
 			continue;
 		if (!node_exists(ipam, a->node))
-			found(out, false, &ip, b, a, "there is no node %s", a->node);
+			found(out, false, &ip, b, a, "there is no such node");
 		else if (is_self(ipam, a->node) && !a->type && !is_reserve(a) && !lives_here(ipam, a, &ip))
 			found(out, false, &ip, b, a, "no pod that lives here has it");
 	}
@@ -135,6 +128,8 @@ struct live { const char *namespace, *pod, *node, *container, *handle; };	/* han
 static void check_live(const struct ipam *ipam, const struct live *l, const struct addr ips[FAMILIES],
 		       struct ipam_findings *out)
 {
+	char reason[700];
+
 	for (int f = 0; f < FAMILIES; f++) {
 		const struct block *b;
 		const struct block_attribute *a = ips[f].family ? attribute_of(ipam, &ips[f], &b) : NULL;
@@ -142,8 +137,9 @@ static void check_live(const struct ipam *ipam, const struct live *l, const stru
 		if (!a || (l->handle ? a->handle && strcmp(a->handle, l->handle) == 0 :
 				       is_of_container(a->handle, l->container)))
 			continue;
-		found(out, true, &ips[f], b, a, "pod %s/%s of node %s has it, and the block gives it to another", l->namespace,
-		      *l->pod ? l->pod : l->container, l->node);
+		snprintf(reason, sizeof reason, "pod %s/%s of node %s has it, and the block gives it to another", l->namespace,
+			 *l->pod ? l->pod : l->container, l->node);
+		found(out, true, &ips[f], b, a, reason);
 	}
 }
 

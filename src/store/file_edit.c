@@ -132,6 +132,7 @@ static bool gives(const struct user_file *file, const struct kind *k)
 	return false;
 }
 
+/* What the file has now; then, of those that are bad there, what it last had. */
 void file_texts(struct store *s, const struct kind *k, store_text *each, void *ctx)
 {
 	struct file_store *f = s->driver_state;
@@ -140,9 +141,15 @@ void file_texts(struct store *s, const struct kind *k, store_text *each, void *c
 	struct err e;
 
 	for (unsigned i = 0; i < f->file_count; i++) {
+		const char *name = f->files[i]->name;
+
 		t.file = f->files[i];
-		if (gives(t.file, k) && fs_read(f->dir, t.file->name, JSON_SIZE_MAX, &text) == 0)
-			store_read_text(text_format(t.file->name), str_text(&text), text.len, on_object, &t, &e);
+		if (!gives(t.file, k))
+			continue;
+		if (fs_read(f->dir, name, JSON_SIZE_MAX, &text) == 0)
+			store_read_text(text_format(name), str_text(&text), text.len, on_object, &t, &e);
+		if (file_memory_read(f, name, &text) == 0)
+			store_read_text(TEXT_JSON, str_text(&text), text.len, on_object, &t, &e);
 	}
 }
 

@@ -45,7 +45,7 @@ struct store_driver {
 	void (*stop)(struct store *s);
 	/* The rest is for the command line; NULL: the driver has no such thing. */
 	void (*edit)(struct store *s, struct store_edit *e);	/* ends in store_edited() */
-	/* The texts of what users gave, as far as the model shows it; key as in the model's table. */
+	/* The texts of what users gave, as far as the model shows it; key as in the model's table; the first of a key counts. */
 	void (*texts)(struct store *s, const struct kind *k, store_text *each, void *ctx);
 	/* See store_is_used(), store_purge(); NULL: it always is, and nothing is to be purged. */
 	bool (*is_used)(const char *where);

@@ -83,6 +83,16 @@ def test_get_of_a_node_has_both_halves(lab, node):
     assert meta["labels"]["zone"] == "a" and meta["annotations"]["projectcalico.org/IPv4Address"] == node.v4 + "/24"
 
 
+def test_get_of_what_is_bad_now_shows_what_it_was(lab, node):
+    lab.write("a.json", [pod("web-0", labels={"app": "web"}), pod("web-1")])
+    wait_for("they are read", lambda: len(names(node, "pods")) == 2)
+    for text in "{broken", json.dumps([{**pod("web-0"), "status": {"phase": 7}}, pod("web-1")]):
+        lab.write("a.json", text)
+        wait_for("it is seen", lambda: node.show("status")["problems"])
+        assert node.show("get", "pod", "web-0")["metadata"]["labels"] == {"app": "web"}
+        assert names(node, "pods") == ["web-0", "web-1"]
+
+
 def test_get_for_people_is_a_table(lab, node):
     lab.write("a.json", {**pod("web-0"), "status": {"phase": "Running", "podIP": "10.42.0.9"}})
     wait_for("it is read", lambda: names(node, "pods"))
