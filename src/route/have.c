@@ -257,6 +257,14 @@ static void present_set(struct route *r, const struct object_key *k, bool presen
 	object_mark(r, o);
 }
 
+/* Taken over, and the last pool has gone: what is on it may be what we put there. */
+static bool is_forsaken(const struct route *r, enum tunnel t)
+{
+	const struct device *d = &r->devices[t];
+
+	return r->model->complete && !r->model->pools.count && strcmp(d->have.alias, d->want.alias) == 0;
+}
+
 /*
  * Only a host prefix of the device's own family can be a tunnel address; on a device that we share with
  * the kernel, only one of a pool.
@@ -269,7 +277,7 @@ static bool is_tunnel_address(const struct route *r, const struct rtnl_addr *a, 
 	if (address->family != family_of(tunnel_kinds[t].family) || a->address.len != addr_bits(address) ||
 	    addr_is_link_local(address))
 		return false;
-	return !tunnel_kinds[t].fallback || in_pool(r, &a->address) || object_find(r, &k);
+	return !tunnel_kinds[t].fallback || in_pool(r, &a->address) || object_find(r, &k) || is_forsaken(r, t);
 }
 
 static void on_addr(struct route *r, const struct nlmsghdr *h)

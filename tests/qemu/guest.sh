@@ -14,7 +14,7 @@
 MODES="ipip vxlan none"
 IMAGE_TESTS="kernel_has_modules agent_is_ready uplink_works agent_is_started_again auto_is_ipip module_goes_and_comes \
 	module_is_loaded"
-MODE_TESTS="starts device reaches_v4 reaches_v6 node_reaches_pods largest_packet agent_killed del stops"
+MODE_TESTS="starts device reaches_v4 reaches_v6 node_reaches_pods largest_packet agent_killed del stops uninstalls"
 CROSS_TESTS="starts ways reaches node_reaches_pods largest_packet killed edit_ipip edit_vxlan edit_none edit_back stops"
 
 LAB=/run/lab
@@ -304,6 +304,17 @@ stops() {
 		end $n TERM
 		[ "$(cat "$LAB/$n/exit")" = 0 ]
 	done
+}
+
+# By hand, since no agent runs.  tunl0 is the kernel's: it is given back, down and without our address.
+uninstalls() {
+	for n in edge-1 edge-2; do
+		at $n manx uninstall --config "$LAB/$n/manx.conf"
+		at $n ip addr >/run/links
+		at $n ip route >/run/routes
+		never grep -e vxlan -e '10\.42\.' -e 'tunl0.*UP' /run/links /run/routes
+	done
+	never test -e "$LAB/store"
 }
 
 # Whatever state the lab is in.
