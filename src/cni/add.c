@@ -125,7 +125,7 @@ void add_begin(struct cni_request *r)
 	r->ipam = (struct ipam_request){ .done = on_address, .owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
 	for (int f = 0; f < FAMILIES; f++)
-		any |= r->ipam.want[f] = ipam_serves(c->ipam, f, TUNNEL_NONE);
+		any |= r->ipam.want[f] = ipam_offers(c->ipam, &r->ipam, f);
 	if (!any) {
 		request_fail(r, CNI_NO_ADDRESS, "no IPPool that this node may use");
 		return;

@@ -211,7 +211,8 @@ static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct
 }
 
 /* Pools in the order of their names; the names of those that are full go to full[]. */
-static bool choose_cidr(const struct ipam *ipam, int family, enum tunnel use, struct prefix *cidr, struct str *full)
+static bool choose_cidr(const struct ipam *ipam, int family, const struct ipam_request *r, struct prefix *cidr,
+			struct str *full)
 {
 	const char *after = "";
 
@@ -224,7 +225,7 @@ static bool choose_cidr(const struct ipam *ipam, int family, enum tunnel use, st
 		if (!next)
 			return false;
 		after = next->meta.name;
-		if (next->cidr.addr.family != family_of(family) || !pool_usable(next, use))
+		if (next->cidr.addr.family != family_of(family) || !pool_serves(ipam, next, r))
 			continue;
 		if (pool_free_cidr(ipam, next, cidr))
 			return true;
@@ -267,7 +268,7 @@ void claim_start(struct ipam *ipam, int family)
 		claim_end(c, 101, &e);
 		return;
 	}
-	if (!choose_cidr(ipam, family, first->tunnel, &cidr, &full)) {
+	if (!choose_cidr(ipam, family, first, &cidr, &full)) {
 		err_set(&e, ENOSPC, full.len ? "no free address: pool %s is full" : "no usable pool of this family%s",
 			str_text(&full));
 		claim_end(c, 101, &e);

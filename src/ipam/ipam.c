@@ -332,11 +332,20 @@ static bool block_serves(const struct ipam *ipam, const struct block *b, const s
 	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(a->family))
 		return false;
 	p = model_pool_of(ipam->model, &b->cidr.addr);
-	return p && pool_usable(p, a->request->tunnel);
+	return p && pool_serves(ipam, p, a->request);
+}
+
+/* Pools in the order of their names, blocks in that of their addresses. */
+static bool comes_before(const struct ipam *ipam, const struct block *a, const struct block *b)
+{
+	const struct pool *of_a = model_pool_of(ipam->model, &a->cidr.addr), *of_b = model_pool_of(ipam->model, &b->cidr.addr);
+	int order = of_a && of_b ? strcmp(of_a->meta.name, of_b->meta.name) : 0;
+
+	return order ? order < 0 : prefix_cmp(&a->cidr, &b->cidr) < 0;
 }
 
 /*
- * The own block for a: the lowest with room, its copy already open or not.
+ * The own block for a: the first with room, its copy already open or not.
  * *busy: there is one whose write is under way, so that waiting may help.
  */
 static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, bool *busy)
@@ -353,7 +362,7 @@ static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, 
 		if (f && !f->copy)
 			*busy = true;
 		else if ((f ? f->copy->free_count && f->count < ARRAY_SIZE(f->ordinals) : b->free_count) &&
-			 (!best || prefix_cmp(&b->cidr, &best->cidr) < 0))
+			 (!best || comes_before(ipam, b, best)))
 			best = b;
 		else if (f && f->copy->free_count)
 			*busy = true;		/* this write is full: the next one */
@@ -459,16 +468,6 @@ void ipam_run(struct ipam *ipam)
 		ipam_kick(ipam);
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty)
 		tunnels_run(ipam);
-}
-
-bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use)
-{
-	const struct pool *p;
-
-	table_each(&ipam->model->pools, p)
-		if (p->cidr.addr.family == family_of(family) && pool_usable(p, use))
-			return true;
-	return false;
 }
 
 bool ipam_pools_tried(const struct ipam *ipam)

@@ -15,6 +15,8 @@
 struct ipam;
 struct ipam_request;
 
+struct pool_names { const char *const *name; unsigned count; };	/* or their CIDRs */
+
 struct ipam_ask {			/* one family of a request; ipam's own */
 	struct ipam_request *request;
 	int family;
@@ -31,6 +33,7 @@ struct ipam_request {
 	struct block_owner owner;	/* its strings belong to the caller, until done() */
 	enum tunnel tunnel;		/* from pools of its mode whose allowedUses has Tunnel; NONE: a pod's, Workload */
 	bool want[FAMILIES];
+	struct pool_names pools[FAMILIES];	/* only these, whomever they select; none: those that select this pod and node */
 	struct addr fixed[FAMILIES];	/* this very address; family 0: any */
 	void (*done)(struct ipam_request *r);
 	struct addr ips[FAMILIES];
@@ -51,8 +54,10 @@ void ipam_run(struct ipam *ipam);
 /* Every pod that lives here has its address in a block, or that is named as a problem. */
 bool ipam_settled(const struct ipam *ipam);
 
-/* Does any usable pool of that family serve this node's pods, or (use) its end of that tunnel? */
+/* Does any usable pool of that family serve pods of this node, or (use) its end of that tunnel? */
 bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use);
+/* Is there a pool that what r asks for may come from, full or not? */
+bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int family);
 /* The datastore has answered to every default pool that was to be made. */
 bool ipam_pools_tried(const struct ipam *ipam);
 

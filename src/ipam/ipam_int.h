@@ -75,8 +75,9 @@ struct ipam {
 	bool asserted;			/* all pods were looked at once */
 };
 
-/* pool.c: may this node take new addresses of that use from the pool? */
-bool pool_usable(const struct pool *p, enum tunnel use);
+/* pool.c: may what r asks for come from that pool? */
+bool pool_serves(const struct ipam *ipam, const struct pool *p, const struct ipam_request *r);
+bool pool_selects_node(const struct ipam *ipam, const struct pool *p);
 void pools_default(struct ipam *ipam);
 
 /* claim.c */

@@ -7,20 +7,87 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "ipam/ipam_int.h"
+#include "model/policy.h"
 
-static bool selects_all(const char *selector)
+struct node_labels { struct label_source source; const struct node *node; };
+
+static const char *find_of_node(const struct label_source *s, const char *key)
 {
-	return !selector || !*selector || strcmp(selector, "all()") == 0;
+	const struct node *n = container_of(s, struct node_labels, source)->node;
+
+	return n ? label_find(n->meta.labels, n->meta.label_count, key) : NULL;
 }
 
-bool pool_usable(const struct pool *p, enum tunnel use)
+bool pool_selects_node(const struct ipam *ipam, const struct pool *p)
 {
-	if (p->refused || p->disabled || p->manual || p->meta.deleting || !selects_all(p->node_selector) ||
-	    (p->namespace_selector && *p->namespace_selector))
+	struct node_labels l = { { find_of_node }, model_self(ipam->model) };
+
+	return !p->nodes || selector_match(p->nodes, &l.source);
+}
+
+/* What has no pod's name is of no namespace. */
+static bool selects_namespace(const struct ipam *ipam, const struct pool *p, const struct block_owner *owner)
+{
+	struct party who;
+
+	if (!p->namespaces)
+		return true;
+	if (!owner->pod)
+		return false;
+	party_set(ipam->model, owner->namespace, owner->pod, &who);
+	return selector_match(p->namespaces, &who.namespace_labels);
+}
+
+/* Are new addresses for that use to be had from it, whoever asks? */
+static bool is_open(const struct pool *p, enum tunnel use)
+{
+	if (p->refused || p->disabled || p->meta.deleting)
 		return false;
 	if (!use)
 		return p->use_workload;
 	return p->use_tunnel && encapsulation_tunnel(p->encapsulation, p->cidr.addr.family) == use;
+}
+
+/* By its name or its CIDR. */
+static bool is_named(const struct pool *p, const struct pool_names *l)
+{
+	const struct addr_text cidr = prefix_text(&p->cidr);
+
+	for (unsigned i = 0; i < l->count; i++)
+		if (strcmp(l->name[i], p->meta.name) == 0 || strcmp(l->name[i], cidr.s) == 0)
+			return true;
+	return false;
+}
+
+bool pool_serves(const struct ipam *ipam, const struct pool *p, const struct ipam_request *r)
+{
+	const struct pool_names *l = &r->pools[family_index(p->cidr.addr.family)];
+
+	if (!is_open(p, r->tunnel))
+		return false;
+	if (l->count)
+		return is_named(p, l);
+	return !p->manual && pool_selects_node(ipam, p) && selects_namespace(ipam, p, &r->owner);
+}
+
+bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use)
+{
+	const struct pool *p;
+
+	table_each(&ipam->model->pools, p)
+		if (p->cidr.addr.family == family_of(family) && is_open(p, use) && !p->manual && pool_selects_node(ipam, p))
+			return true;
+	return false;
+}
+
+bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int family)
+{
+	const struct pool *p;
+
+	table_each(&ipam->model->pools, p)
+		if (p->cidr.addr.family == family_of(family) && pool_serves(ipam, p, r))
+			return true;
+	return false;
 }
 
 /* IPIP has no IPv6. */

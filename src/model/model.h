@@ -66,6 +66,7 @@ struct pool {
 	bool nat_outgoing, disabled, disable_bgp_export, manual;	/* manual: assignmentMode */
 	bool use_workload, use_tunnel;		/* allowedUses */
 	const char *node_selector, *namespace_selector;
+	const struct selector *nodes, *namespaces;	/* what these say; NULL: all */
 	const char *refused;		/* why this pool is not used (it overlaps an older name), or NULL */
 };
 

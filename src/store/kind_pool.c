@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "model/selector.h"
 
 struct pool_spec {
 	struct pool *pool;
@@ -169,6 +170,20 @@ static int read_conditions(struct json_ctx *c, json_value v, void *field)
 	return 0;
 }
 
+/* all() is the rule, and costs no look at any label. */
+static int check_selector(struct json_ctx *c, json_value object, const char *member, const char *text,
+			  const struct selector **to)
+{
+	struct err e = { 0 };
+
+	if (!text || !*text || strcmp(text, "all()") == 0)
+		return 0;
+	if ((*to = selector_parse(c->mem, text, &e)))
+		return 0;
+	kind_path_push(c, "spec");
+	return refuse(c, json_get(c->j, object, "spec"), member, e.text);
+}
+
 static const struct json_field status_fields[] = { { "conditions", 0, read_conditions, false } };
 
 static int read_status(struct json_ctx *c, json_value v, void *field)
@@ -185,6 +200,9 @@ int pool_decode(struct json_ctx *c, json_value object, struct row *row)
 
 	/* In this order: the status can only take away. */
 	if (json_fields(c, object, spec_field, 1, p) < 0 || json_fields(c, object, status_field, 1, p) < 0)
+		return -EINVAL;
+	if (check_selector(c, object, "nodeSelector", p->node_selector, &p->nodes) < 0 ||
+	    check_selector(c, object, "namespaceSelector", p->namespace_selector, &p->namespaces) < 0)
 		return -EINVAL;
 	if (!p->node_selector || !*p->node_selector)
 		p->node_selector = "all()";

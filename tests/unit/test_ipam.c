@@ -1,4 +1,4 @@
-/* links: src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "ipam/ipam.h"
 #include "ipam/ipam_int.h"
+#include "model/selector.h"
 
 static unsigned rng;
 static unsigned dice(unsigned sides)
@@ -109,7 +110,7 @@ static void on_pass(void *ctx)
 	model_clean(&model);
 }
 
-static void put_pool_of(enum encapsulation e, const char *name, const char *cidr, unsigned block_size)
+static struct pool *put_pool_of(enum encapsulation e, const char *name, const char *cidr, unsigned block_size)
 {
 	struct pool *p = row_new(sizeof *p);
 
@@ -123,11 +124,49 @@ static void put_pool_of(enum encapsulation e, const char *name, const char *cidr
 	p->namespace_selector = "";
 	p->row.digest = fake.version;
 	table_put(&model.pools, &p->row);
+	return p;
 }
 
-static void put_pool(const char *name, const char *cidr, unsigned block_size)
+static struct pool *put_pool(const char *name, const char *cidr, unsigned block_size)
 {
-	put_pool_of(ENCAP_NONE, name, cidr, block_size);
+	return put_pool_of(ENCAP_NONE, name, cidr, block_size);
+}
+
+static const struct selector *selector(struct row *of, const char *text)
+{
+	const struct selector *s = selector_parse(&of->mem, text, NULL);
+
+	assert_non_null(s);
+	return s;
+}
+
+static struct label *one_label(struct row *of, const char *key, const char *value)
+{
+	struct label *l = arena_alloc(&of->mem, sizeof *l);
+
+	*l = (struct label){ key, value };
+	return l;
+}
+
+static void put_self(const char *zone)
+{
+	struct node *n = row_new(sizeof *n);
+
+	n->row.key = "edge1";
+	n->meta = (struct meta){ .name = "edge1", .namespace = "", .uid = "", .labels = one_label(&n->row, "zone", zone),
+				 .label_count = 1 };
+	n->row.digest = ++fake.version;
+	table_put(&model.nodes, &n->row);
+}
+
+static void put_namespace(const char *name, const char *team)
+{
+	struct namespace *ns = row_new(sizeof *ns);
+
+	ns->row.key = arena_str(&ns->row.mem, name);
+	ns->meta = (struct meta){ .name = ns->row.key, .namespace = "", .uid = "", .labels = one_label(&ns->row, "team", team),
+				  .label_count = 1 };
+	table_put(&model.namespaces, &ns->row);
 }
 
 static int setup(void **state)
@@ -419,6 +458,115 @@ static void while_the_datastore_is_away_the_code_is_102(void **state)
 	assert_agreement();
 }
 
+/* --- which pool --- */
+
+static bool is_from(unsigned n, const char *cidr)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(&p, cidr, NULL), 0);
+	return pods[n].has && prefix_has(&p, &pods[n].request.ips[family_index(p.addr.family)]);
+}
+
+static void pools_are_used_in_the_order_of_their_names(void **state)
+{
+	(void)state;
+
+	put_pool("b", "10.42.0.0/26", 26);
+	ask(0, true, false);
+	settle();
+	put_pool("a", "10.43.0.0/31", 31);
+	for (unsigned n = 1; n < 4; n++)
+		ask(n, true, false);
+	settle();
+	/* An own block with room comes before a block more. */
+	for (unsigned n = 0; n < 4; n++)
+		assert_true(is_from(n, "10.42.0.0/26"));
+	for (unsigned n = 4; n < 64; n++)
+		ask(n, true, false);
+	settle();
+	ask(64, true, false);
+	settle();
+	assert_true(is_from(64, "10.43.0.0/31"));
+	give_back(0);
+	settle();
+	ask(65, true, false);
+	settle();
+	assert_true(is_from(65, "10.43.0.0/31"));	/* its name comes first */
+	ask(66, true, false);
+	settle();
+	assert_true(is_from(66, "10.42.0.0/26"));
+	assert_agreement();
+}
+
+static void a_node_selector_follows_the_labels_of_the_node(void **state)
+{
+	struct pool *p = put_pool("east", "10.42.0.0/24", 26);
+	(void)state;
+
+	p->nodes = selector(&p->row, "zone == 'east'");
+	ask(0, true, false);
+	settle();
+	assert_int_equal(pods[0].request.code, 101);	/* no Node yet: no label */
+	put_self("west");
+	assert_false(ipam_serves(ipam, FAMILY_V4, TUNNEL_NONE));
+	put_self("east");
+	assert_true(ipam_serves(ipam, FAMILY_V4, TUNNEL_NONE));
+	ask(1, true, false);
+	settle();
+	assert_true(is_from(1, "10.42.0.0/24"));
+	put_self("west");
+	ask(2, true, false);		/* not even from the own block */
+	settle();
+	assert_int_equal(pods[2].request.code, 101);
+	assert_agreement();
+}
+
+static void a_namespace_selector_goes_by_the_pod_s_namespace(void **state)
+{
+	struct pool *p = put_pool("a-team", "10.42.0.0/24", 26), *other = put_pool("other", "10.43.0.0/24", 26);
+	(void)state;
+
+	p->namespaces = selector(&p->row, "team == 'a'");
+	other->namespaces = selector(&other->row, "team != 'a'");
+	ask(0, true, false);		/* of namespace ns */
+	settle();
+	assert_true(is_from(0, "10.43.0.0/24"));
+	put_namespace("ns", "a");
+	ask(1, true, false);
+	settle();
+	assert_true(is_from(1, "10.42.0.0/24"));
+	ask(2, true, false);
+	pods[2].request.owner.pod = pods[2].request.owner.namespace = NULL;
+	settle();
+	assert_int_equal(pods[2].request.code, 101);	/* without a pod there is no namespace */
+	assert_agreement();
+}
+
+static void uses_modes_and_disabled_pools(void **state)
+{
+	struct pool *p;
+	static const char *const names[] = { "manual" }, *const cidr[] = { "10.43.0.0/24" };
+	(void)state;
+
+	put_pool("disabled", "10.40.0.0/24", 26)->disabled = true;
+	put_pool("leaves", "10.41.0.0/24", 26)->meta.deleting = true;
+	put_pool("tunnels", "10.42.0.0/24", 26)->use_workload = false;
+	p = put_pool("manual", "10.43.0.0/24", 26);
+	p->manual = true;
+	p->nodes = selector(&p->row, "zone == 'nowhere'");
+	ask(0, true, false);
+	settle();
+	assert_int_equal(pods[0].request.code, 101);
+	ask(1, true, false);		/* who names a pool gets it, whatever it selects */
+	pods[1].request.pools[FAMILY_V4] = (struct pool_names){ names, 1 };
+	ask(2, true, false);
+	pods[2].request.pools[FAMILY_V4] = (struct pool_names){ cidr, 1 };
+	settle();
+	assert_true(is_from(1, "10.43.0.0/24") && is_from(2, "10.43.0.0/24"));
+	assert_agreement();
+}
+
 /* --- default pools --- */
 
 static void default_pools_are(enum encapsulation v4, enum encapsulation v6)
@@ -619,6 +767,10 @@ int main(void)
 		TEST(a_stranger_s_block_is_left_alone),
 		TEST(a_claim_left_half_done_is_finished_at_start),
 		TEST(while_the_datastore_is_away_the_code_is_102),
+		TEST(pools_are_used_in_the_order_of_their_names),
+		TEST(a_node_selector_follows_the_labels_of_the_node),
+		TEST(a_namespace_selector_goes_by_the_pod_s_namespace),
+		TEST(uses_modes_and_disabled_pools),
 		TEST(modes_of_default_pools),
 		TEST(auto_of_ipv6_follows_the_pool_that_is_there),
 		TEST(tunnel_addresses_follow_the_modes_of_pools),

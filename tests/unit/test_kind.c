@@ -409,6 +409,7 @@ static void test_pool_defaults(void **state)
 	assert_true(p->use_workload && p->use_tunnel);
 	assert_string_equal(p->node_selector, "all()");
 	assert_string_equal(p->namespace_selector, "");
+	assert_true(!p->nodes && !p->namespaces);
 	row_free(&p->row);
 	p = good(POOL("\"cidr\":\"fd00:10:42::/48\",\"vxlanMode\":\"Always\""));
 	assert_int_equal(p->block_size, 122);
@@ -430,6 +431,8 @@ static void test_pool_fields(void **state)
 	assert_false(p->use_workload);
 	assert_true(p->disabled);	/* a controller found it unfit */
 	assert_string_equal(p->node_selector, "zone == 'a'");
+	assert_non_null(p->nodes);
+	assert_null(p->namespaces);
 	row_free(&p->row);
 	p = good(POOL("\"cidr\":\"10.42.0.0/16\",\"allowedUses\":[\"LoadBalancer\"]"));
 	assert_false(p->use_workload || p->use_tunnel);
@@ -458,6 +461,8 @@ static void test_bad_pools(void **state)
 		{ POOL("\"cidr\":\"10.42.0.0/16\",\"allowedUses\":^[\"Tunnel\",\"LoadBalancer\"]"),
 		  "spec.allowedUses: LoadBalancer must be alone" },
 		{ POOL("\"cidr\":\"10.42.0.0/16\",\"natOutgoing\":^\"yes\""), "spec.natOutgoing: want true or false" },
+		{ POOL("\"cidr\":\"10.42.0.0/16\",\"nodeSelector\":^\"zone = 1\""), "spec.nodeSelector: column 6: want an operator" },
+		{ POOL("\"cidr\":\"10.42.0.0/16\",\"namespaceSelector\":^\"has(\""), "spec.namespaceSelector: column 5: want a label" },
 	};
 
 	(void)state;
