@@ -42,6 +42,14 @@ static void name_duplicate(const struct ipam *ipam, const struct endpoint *ep, c
 		      "%s has address %s, which a block gives to another", ep->row.key, addr_text(ip).s);
 }
 
+/* Meanwhile nobody is kept from it but by its route. */
+static void assert_later(struct ipam *ipam, const char *key, const struct err *e)
+{
+	log_err("ipam", "%s: its address cannot be assigned again: %s", key, e->text);
+	ipam->assert_again = true;
+	timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
+}
+
 static void on_asserted(struct ipam_request *r)
 {
 	struct assertion *a = container_of(r, struct assertion, request);
@@ -55,8 +63,8 @@ static void on_asserted(struct ipam_request *r)
 		}
 	if (r->code == 103 && ep)
 		name_duplicate(ipam, ep, &r->fixed[a->family]);
-	else if (r->code)
-		log_err("ipam", "%s: its address cannot be assigned again: %s", a->key, r->err.text);
+	else if (r->code && ep)
+		assert_later(ipam, a->key, &r->err);
 	if (!r->code && !ep)		/* the pod went meanwhile */
 		ipam_release(ipam, r->owner.handle, r->ips, NULL, NULL);
 	arena_free(&a->mem);
@@ -118,9 +126,11 @@ void assert_run(struct ipam *ipam)
 
 	if (!m->endpoints_known)
 		return;
-	if (!ipam->asserted)
+	if (!ipam->asserted || (ipam->assert_again && !ipam->retry.on)) {
+		ipam->assert_again = false;
 		table_each(&m->endpoints, ep)
 			assert_endpoint(ipam, ep, NULL);
+	}
 	ipam->asserted = true;
 	table_each_dirty(&m->blocks, b) {
 		if (b->checked && !b->row.gone)

@@ -204,6 +204,7 @@ static int assign_nth(struct block *b, unsigned n, const struct block_owner *own
 
 	memmove(b->unallocated + n, b->unallocated + n + 1, (--b->free_count - n) * sizeof *b->unallocated);
 	attribute_fill(&b->row.mem, &b->attributes[b->attribute_count], owner);
+	b->lends |= !b->node || strcmp(b->node, owner->node) != 0;
 	b->allocations[ordinal] = b->attribute_count++;
 	b->sequences[ordinal] = b->sequence++;
 	return ordinal;
@@ -237,6 +238,11 @@ bool block_release(struct block *b, unsigned ordinal, const char *handle)
 	ordinal_free(b, ordinal);
 	b->sequence++;
 	return true;
+}
+
+bool block_concerns(const struct block *b, const char *node)
+{
+	return !b->node || b->lends || strcmp(b->node, node) == 0;
 }
 
 int block_find(const struct block *b, const char *handle, unsigned from)

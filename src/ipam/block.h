@@ -28,6 +28,8 @@ int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner 
 /* Frees the ordinal when handle holds it.  False otherwise. */
 bool block_release(struct block *b, unsigned ordinal, const char *handle);
 
+/* May b hold anything of that node?  False means surely not. */
+bool block_concerns(const struct block *b, const char *node);
 /* First ordinal at or after `from` that handle holds, or -1. */
 int block_find(const struct block *b, const char *handle, unsigned from);
 /* The attribute of an allocated ordinal, or NULL when it is free. */

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 
@@ -25,18 +24,28 @@ static void sync_free(struct handle_sync *s)
 	free(s);
 }
 
+/* What looking again does not mend, as the store has said: a user's object hides it, or its name is too long. */
+static bool is_hopeless(int rc)
+{
+	return rc == -EPERM || rc == -EINVAL || rc == -ENAMETOOLONG;
+}
+
+/* A lost race is looked at anew at once, a datastore that is away or full later, for as long as it takes. */
 static void on_written(void *ctx, int rc)
 {
 	struct handle_sync *s = ctx;
+	struct ipam *ipam = s->ipam;
 
 	if ((rc == -ESTALE && ++s->tries < IPAM_TRIES_MAX) || (rc == 0 && s->again)) {
 		s->again = false;
 		sync_go(s);
-		return;
+	} else if (rc && !is_hopeless(rc)) {
+		s->started = false;
+		s->tries = 0;
+		timer_set(ipam->loop, &ipam->sync_timer, IPAM_RETRY_MS);
+	} else {
+		sync_free(s);
 	}
-	if (rc == -ESTALE)
-		log_warn("ipam", "handle %s: others kept changing it", s->id);
-	sync_free(s);
 }
 
 static unsigned count_in(const struct block *b, const char *id)
@@ -58,23 +67,39 @@ static char *handle_key(struct arena *mem, const char *id)
 	return key;
 }
 
+static bool is_named(const struct handle *h, const struct block *b)
+{
+	for (unsigned i = 0; h && i < h->block_count; i++)
+		if (prefix_equal(&h->blocks[i].cidr, &b->cidr))
+			return true;
+	return false;
+}
+
+/* A handle's addresses are one node's: when they are ours, most blocks need not be looked into. */
 static struct handle *count_handle(const struct ipam *ipam, const char *id)
 {
 	struct handle *h = row_new(sizeof *h);
 	struct arena *mem = &h->row.mem;
+	autofree struct handle_block *found = xcalloc(ipam->model->blocks.count + 1, sizeof *found);
+	const struct handle *have;
 	const struct block *b;
 
 	h->row.key = handle_key(mem, id);
 	h->meta.namespace = h->meta.uid = "";
 	h->meta.name = h->row.key;
 	h->id = arena_str(mem, id);
-	h->blocks = arena_alloc(mem, ipam->model->blocks.count * sizeof *h->blocks + 1);
+	have = table_find(&ipam->model->handles, h->row.key);
 	table_each(&ipam->model->blocks, b) {
-		unsigned n = b->deleted ? 0 : count_in(b, id);
+		unsigned n;
 
+		if (b->deleted || !(block_concerns(b, ipam->node) || is_named(have, b)))
+			continue;
+		n = count_in(b, id);
 		if (n)
-			h->blocks[h->block_count++] = (struct handle_block){ b->cidr, n };
+			found[h->block_count++] = (struct handle_block){ b->cidr, n };
 	}
+	h->blocks = arena_alloc(mem, h->block_count * sizeof *found + 1);
+	memcpy(h->blocks, found, h->block_count * sizeof *found);
 	return h;
 }
 

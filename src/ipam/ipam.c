@@ -155,6 +155,30 @@ void ipam_assign(struct ipam *ipam, struct ipam_request *r)
 	ipam_kick(ipam);
 }
 
+/* Takes it out of the queue.  False: it is not there, its write is under way. */
+static bool ask_withdraw(struct ipam *ipam, struct ipam_ask *a)
+{
+	struct ipam_ask **at = &ipam->asks[a->family];
+
+	while (*at && *at != a)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = a->next;
+	if (!*at)
+		ipam->asks_tail[a->family] = at;
+	return true;
+}
+
+void ipam_cancel(struct ipam *ipam, struct ipam_request *r)
+{
+	static const struct err cancelled = { ECANCELED, "given up" };
+
+	for (int f = 0; f < FAMILIES; f++)
+		if (r->ask[f].pending && ask_withdraw(ipam, &r->ask[f]))
+			ask_fail(ipam, &r->ask[f], 11, &cancelled);
+}
+
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
 {
 	struct ipam_ask *a = code ? ask_pop(ipam, family) : NULL;
@@ -258,6 +282,17 @@ static bool release_covers(const struct release *r, const struct addr *a)
 	return !r->has_only || addr_equal(a, &r->only[family_index(a->family)]);
 }
 
+/* A whole handle is one of this node's pods; single addresses may be anybody's. */
+static bool release_concerns(const struct ipam *ipam, const struct release *r, const struct block *b)
+{
+	if (!r->has_only)
+		return block_concerns(b, ipam->node);
+	for (int f = 0; f < FAMILIES; f++)
+		if (r->only[f].family && prefix_has(&b->cidr, &r->only[f]))
+			return true;
+	return false;
+}
+
 /* Does b hold anything that r frees?  The first such ordinal from `from`, or -1. */
 static int release_find(const struct release *r, const struct block *b, unsigned from)
 {
@@ -277,7 +312,7 @@ static bool release_step(struct ipam *ipam, struct release *r)
 	const struct block *b;
 
 	table_each(&ipam->model->blocks, b) {
-		if (b->deleted || release_find(r, b, 0) < 0)
+		if (b->deleted || !release_concerns(ipam, r, b) || release_find(r, b, 0) < 0)
 			continue;
 		struct flight *f = flight_of(ipam, b);
 

@@ -63,8 +63,11 @@ bool ipam_pools_tried(const struct ipam *ipam);
 
 void ipam_assign(struct ipam *ipam, struct ipam_request *r);
 
+/* Gives a request up: done() comes soon, or when what is being written has been. */
+void ipam_cancel(struct ipam *ipam, struct ipam_request *r);
+
 /*
- * Frees what handle holds on any block: all of it, or only the addresses in only[FAMILIES].  done (may be NULL)
+ * Frees what handle, of one of this node's pods, holds on any block: all of it, or (of anybody) only the addresses in only[FAMILIES].  done (may be NULL)
  * is called from the loop when the blocks are written, or nothing was held.  While the datastore is away the
  * release stays queued.
  */

@@ -72,6 +72,7 @@ struct ipam {
 	uint64_t resume_after;		/* monotonic ms: not before, since a claim has failed */
 	bool resumed[FAMILIES], handles_checked;
 	struct assertion *assertions;	/* addresses of live pods being assigned again */
+	bool assert_again;		/* one of them failed: after retry */
 	bool asserted;			/* all pods were looked at once */
 };
 

@@ -91,6 +91,7 @@ struct block {
 	unsigned free_count;
 	struct block_attribute *attributes;
 	unsigned attribute_count;
+	bool lends;			/* an attribute is of another node than the block, or of none */
 	int64_t sequence;		/* sequenceNumber */
 	int64_t *sequences;		/* [size]: sequenceNumberForAllocation, 0: none */
 	bool deleted;

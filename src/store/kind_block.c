@@ -254,6 +254,15 @@ static int read_arrays(struct json_ctx *c, const struct block_spec *s, struct ar
 	return 0;
 }
 
+static void set_lends(struct block *b)
+{
+	for (unsigned i = 0; i < b->attribute_count; i++) {
+		const char *node = b->attributes[i].node;
+
+		b->lends |= !node || !b->node || strcmp(node, b->node) != 0;
+	}
+}
+
 static int check_cidr(struct json_ctx *c, json_value spec, const struct block_spec *s, const struct block *b)
 {
 	struct addr_text text = prefix_text(&s->cidr);
@@ -288,6 +297,8 @@ static int read_spec(struct json_ctx *c, json_value v, void *field)
 	b->deleted = s.deleted || s.deleted_capital;
 	set_affinity(b, &s);
 	rc = read_arrays(c, &s, &scratch, b);
+	if (!rc)
+		set_lends(b);
 	arena_free(&scratch);
 	return rc;
 }
