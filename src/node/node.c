@@ -33,6 +33,7 @@ struct node_agent *node_new(struct loop *l, struct model *m, struct store *s, st
 
 void node_free(struct node_agent *n)
 {
+	publish_stop(n);
 	timer_del(n->loop, &n->settle);
 	timer_del(n->loop, &n->retry);
 	events_close(n);

@@ -13,10 +13,14 @@ struct node_agent {
 	struct timer settle;		/* after the last event: look again */
 	/* register.c */
 	bool writing;
+	bool written;			/* the object is as we last wrote it, with this address, as far as is known */
+	struct prefix address[FAMILIES];
+	unsigned overwritten;		/* how often by others */
 	struct timer retry;
 	/* forward.c */
 	bool forwarding;		/* seen to, as far as is known */
 	/* publish.c */
+	struct publication *publications;	/* under way, or waiting for another try */
 	bool swept;			/* endpoints of pods that died while we were away are withdrawn */
 };
 
@@ -33,5 +37,6 @@ void register_run(struct node_agent *n);
 void forward_run(struct node_agent *n);
 /* publish.c */
 void publish_run(struct node_agent *n);
+void publish_stop(struct node_agent *n);
 
 #endif

@@ -1,13 +1,13 @@
 /*
  * Pods of this node as WorkloadEndpoints, for the other nodes.  Each write is on
- * its own; one that fails is tried again when its row is next touched, or by the
- * timer; one that lost a race looks at what is there.
+ * its own.  One that lost a race looks at what is there; one that the datastore
+ * could not take now is tried again, ever more slowly, for as long as it takes; one that it
+ * will never take ends.  The store has said why.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/util.h"
 #include "node/node_int.h"
 
@@ -16,11 +16,13 @@ struct publication {
 	char *endpoint;			/* key of the model's endpoint row */
 	char *workload;			/* key of the WorkloadEndpoint */
 	struct timer again;
-	unsigned tries;
+	unsigned backoff_ms;
+	bool stale;			/* the pod changed meanwhile */
+	struct publication *next;
 };
 
 /* A little later: whoever waits for an ADD comes first, and a pod that is gone by then costs nothing. */
-enum { TRIES_MAX = 20, PUBLISH_MS = 20 };
+enum { PUBLISH_MS = 20, RACE_MS = 1, BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000 };
 
 static void go(struct publication *p);
 
@@ -79,23 +81,45 @@ static bool same(const struct workload *a, const struct workload *b)
 
 static void end(struct publication *p)
 {
+	struct publication **at = &p->n->publications;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
 	timer_del(p->n->loop, &p->again);
 	free(p->endpoint);
 	free(p->workload);
 	free(p);
 }
 
+/* What another try would not mend: a user's object hides it, or the datastore does not take such an object. */
+static bool is_hopeless(int rc)
+{
+	return rc == -EPERM || rc == -EINVAL || rc == -ENAMETOOLONG;
+}
+
+static void try_later(struct publication *p, int rc)
+{
+	if (rc == -ESTALE) {
+		timer_set(p->n->loop, &p->again, RACE_MS);
+		return;
+	}
+	p->backoff_ms = p->backoff_ms ? 2 * p->backoff_ms : BACKOFF_FIRST_MS;
+	if (p->backoff_ms > BACKOFF_MAX_MS)
+		p->backoff_ms = BACKOFF_MAX_MS;
+	timer_set(p->n->loop, &p->again, p->backoff_ms);
+}
+
 static void on_written(void *ctx, int rc)
 {
 	struct publication *p = ctx;
 
-	if (rc == 0) {
-		end(p);
-	} else if (++p->tries >= TRIES_MAX) {
-		log_warn("node", "WorkloadEndpoint %s: cannot write: %s", p->workload, strerror(-rc));
+	if (!rc && p->stale) {
+		go(p);
+	} else if (!rc || is_hopeless(rc)) {
 		end(p);
 	} else {
-		timer_set(p->n->loop, &p->again, rc == -ESTALE ? 1 : NODE_RETRY_MS);
+		try_later(p, rc);
 	}
 }
 
@@ -113,6 +137,7 @@ static void go(struct publication *p)
 	const struct workload *have = table_find(&m->workloads, p->workload);
 	const char *slash = strchr(p->endpoint, '/');
 
+	p->stale = false;
 	if (ep) {
 		struct workload *w = workload_new(ep, m->config->node_name);
 
@@ -128,12 +153,20 @@ static void go(struct publication *p)
 	end(p);
 }
 
+/* One that waits for its time looks at the pod then; one that is under way, once more. */
 static void publish(struct node_agent *n, const char *endpoint, const char *workload)
 {
-	struct publication *p = xcalloc(1, sizeof *p);
+	struct publication *p;
 
+	for (p = n->publications; p; p = p->next)
+		if (strcmp(p->endpoint, endpoint) == 0 && strcmp(p->workload, workload) == 0) {
+			p->stale = true;
+			return;
+		}
+	p = xcalloc(1, sizeof *p);
 	*p = (struct publication){ .n = n, .endpoint = xstrdup(endpoint), .workload = xstrdup(workload),
-				   .again = { .fn = on_again } };
+				   .again = { .fn = on_again }, .next = n->publications };
+	n->publications = p;
 	timer_set(n->loop, &p->again, PUBLISH_MS);
 }
 
@@ -165,4 +198,11 @@ void publish_run(struct node_agent *n)
 	if (!n->swept)
 		sweep(n);
 	n->swept = true;
+}
+
+/* What is under way ends with the store. */
+void publish_stop(struct node_agent *n)
+{
+	while (n->publications)
+		end(n->publications);
 }

@@ -1,6 +1,9 @@
 /*
  * The Node object of this node: addresses and Calico's annotations, written
  * when they differ from what the datastore holds.
+ *
+ * Two agents of one name would write it in turn for ever, and every other node
+ * would follow.  So whose addresses are overwritten says so, and the second time lets it be.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +12,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "node/node_int.h"
+
+enum { OVERWRITTEN_MAX = 2 };
 
 static bool node_matches(const struct node *have, const struct uplink *up, const struct model *m)
 {
@@ -50,11 +55,30 @@ static struct node *node_object(const struct model *m, const struct node *old, c
 	return n;
 }
 
+static bool addresses_equal(const struct prefix a[FAMILIES], const struct prefix b[FAMILIES])
+{
+	return prefix_equal(&a[FAMILY_V4], &b[FAMILY_V4]) && prefix_equal(&a[FAMILY_V6], &b[FAMILY_V6]);
+}
+
+/* Others' addresses stand where we wrote ours. */
+static void overwritten(struct node_agent *n, const struct node *now)
+{
+	const struct prefix *p = &now->address[now->address[FAMILY_V4].addr.family ? FAMILY_V4 : FAMILY_V6];
+
+	n->written = false;
+	n->overwritten++;
+	log_err("node", "Node %s was given the address %s by another program", now->row.key, prefix_text(p).s);
+	model_problem(n->model, "node", "name", "give each node a node_name of its own, and restart its agent",
+		      "Node %s was given the address %s by another program: another agent seems to go by this name",
+		      now->row.key, prefix_text(p).s);
+}
+
 static void on_written(void *ctx, int rc)
 {
 	struct node_agent *n = ctx;
 
 	n->writing = false;
+	n->written |= rc == 0;
 	if (rc == 0 || rc == -ESTALE) {
 		register_run(n);	/* once more, in case something moved meanwhile */
 		return;
@@ -76,7 +100,12 @@ void register_run(struct node_agent *n)
 		model_problem_clear(n->model, "node", "register");
 		return;
 	}
+	if (old && n->written && !addresses_equal(old->address, n->address))
+		overwritten(n, old);
+	if (old && n->overwritten >= OVERWRITTEN_MAX)
+		return;
 	n->writing = true;
+	memcpy(n->address, up->address, sizeof n->address);
 	row = node_object(n->model, old, up);
 	log_info("node", "registering Node %s", n->model->config->node_name);
 	store_put(n->store, kind_named("Node"), &row->row, old ? old->meta.version : 0, on_written, n);
