@@ -12,6 +12,8 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
+enum { CARRIER_TRIES = 20 };
+
 static void on_undone(void *ctx)
 {
 	struct cni_request *r = ctx;
@@ -157,10 +159,42 @@ void add_undo_later(struct cni_request *r)
 	loop_defer(r->cni->loop, &r->later);
 }
 
+/*
+ * The host end came up without a carrier, so its queue drops packets until the kernel's link watch, which is
+ * asynchronous, has seen the pod's end come up.  Asking ethtool makes newer kernels look at once.
+ */
+static void answer_with_carrier(struct cni_request *r, const struct endpoint *ep)
+{
+	struct end ends[ENDS];
+
+	if (!link_has_carrier(r->cni, ep->host_if)) {
+		if (r->carrier_tries++ < CARRIER_TRIES) {
+			timer_set(r->cni->loop, &r->carrier, 1);
+			return;
+		}
+		log_warn("cni", "%s: no carrier yet, first packets may be lost", ep->host_if);
+	}
+	log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
+	request_result(r, ep);
+	/* Nothing runs in the pod yet; and what they keep away, its router advertisements, the rules drop. */
+	ends_of(ends, ep, 0);
+	end_write_files(&ends[HOST_END]);
+}
+
+void add_on_carrier(struct timer *t)
+{
+	struct cni_request *r = container_of(t, struct cni_request, carrier);
+	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
+
+	if (ep)
+		answer_with_carrier(r, ep);
+	else
+		add_undo_later(r);
+}
+
 void add_after_pass(struct cni_request *r)
 {
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
-	struct end ends[ENDS];
 
 	if (ep && ep->rc < 0 && !r->made) {	/* a link that has just come up again: the news of it is on its way */
 		if (!r->patient)
@@ -173,18 +207,16 @@ void add_after_pass(struct cni_request *r)
 		add_undo_later(r);
 		return;
 	}
-	log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
-	request_result(r, ep);
-	/* Nothing runs in the pod yet; and what they keep away, its router advertisements, the rules drop. */
-	ends_of(ends, ep, 0);
-	end_write_files(&ends[HOST_END]);
+	answer_with_carrier(r, ep);
 }
 
 void add_give_up(struct cni_request *r, const char *why)
 {
 	const struct endpoint *ep = r->patient ? table_find(&r->cni->model->endpoints, r->key) : NULL;
 
-	if (!r->waiting_address)	/* else on_address() undoes it */
+	if (r->waiting_address)		/* on_address() undoes it */
+		ipam_cancel(r->cni->ipam, &r->ipam);
+	else
 		add_undo(r);
 	if (r->conn)
 		request_fail(r, CNI_TRY_LATER, "%s", ep && ep->rc < 0 ? ep->why : why);

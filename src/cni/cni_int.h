@@ -54,6 +54,8 @@ struct cni_request {
 	const char *version, *network, *handle, *key;	/* handle, key: NULL for verbs of no container */
 	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;
+	struct timer carrier;		/* of an ADD: looks for it again */
+	unsigned carrier_tries;
 	struct deferred later;		/* what must not happen inside the pass */
 	struct ipam_request ipam;
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
@@ -91,6 +93,7 @@ void cni_note(struct cni *c, const char *path, const struct str *payload);
 /* A verb: begin() starts it; it ends in one of the above.  give_up(): the peer left, or (why) it takes too long. */
 void add_begin(struct cni_request *r);
 void add_after_pass(struct cni_request *r);
+void add_on_carrier(struct timer *t);	/* of r->carrier */
 void add_undo_later(struct cni_request *r);	/* nobody took its result */
 void add_give_up(struct cni_request *r, const char *why);
 void del_begin(struct cni_request *r);
@@ -135,6 +138,7 @@ int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err 
 int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e);	/* the host end, as it should be; 0 or -errno */
 /* The attachment that the host end of that index belongs to, or NULL. */
 const struct endpoint *link_owner(const struct cni *c, int index);
+bool link_has_carrier(const struct cni *c, const char *host_if);	/* or it is gone */
 int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, struct err *e);	/* name NULL: by index */
 
 /* guard.c: repairs host ends that somebody changes. */

@@ -10,14 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { PAIR_TRIES = 4, CARRIER_TRIES = 50, CARRIER_PAUSE_US = 200 };
+enum { PAIR_TRIES = 4 };
 
 static void on_link(void *ctx, const struct nlmsghdr *h)
 {
@@ -70,9 +69,19 @@ const struct endpoint *link_owner(const struct cni *c, int index)
 	return NULL;
 }
 
+/*
+ * A new sandbox of a pod takes the place of the old one, as with Calico, whether or not that was deleted.  Not by the
+ * reaper: the deletion holds rtnetlink's lock, so whoever came meanwhile would wait as well.
+ */
 static void delete_now(struct cni *c, const struct rtnl_link *l)
 {
-	log_info("cni", "%s: replacing the link of an earlier sandbox", l->name);
+	const struct endpoint *owner = link_owner(c, l->index);
+
+	if (owner)
+		log_warn("cni", "%s: pod %s/%s has a new sandbox, container %s loses its link", l->name, owner->namespace,
+			 owner->pod, owner->container);
+	else
+		log_info("cni", "%s: replacing the link of an earlier sandbox", l->name);
 	rtnl_link_del(&c->nl, l->index, NULL);
 	nl_commit(&c->nl, NULL, NULL);
 }
@@ -193,30 +202,14 @@ static int pair_make(struct cni_request *r, struct endpoint *ep, struct end ends
 	return rc;
 }
 
-static bool has_carrier(const struct cni_request *r, const char *host_if)
+bool link_has_carrier(const struct cni *c, const char *host_if)
 {
 	struct ethtool_value asked = { .cmd = ETHTOOL_GLINK };
 	struct ifreq link = { .ifr_data = (char *)&asked };
 
 	str_copy(link.ifr_name, sizeof link.ifr_name, host_if);
-	ioctl(r->cni->nl.fd, SIOCETHTOOL, &link);
-	return ioctl(r->cni->nl.fd, SIOCGIFFLAGS, &link) < 0 || link.ifr_flags & IFF_RUNNING;
-}
-
-/*
- * The host end came up without a carrier, so its queue drops packets until the kernel's link watch, which is
- * asynchronous, has seen the pod's end come up.  Asking ethtool makes newer kernels look at once.
- */
-static void await_carrier(struct cni_request *r, const char *host_if)
-{
-	const struct timespec pause = { .tv_nsec = CARRIER_PAUSE_US * 1000 };
-
-	for (unsigned i = 0; i < CARRIER_TRIES; i++) {
-		if (has_carrier(r, host_if))
-			return;
-		nanosleep(&pause, NULL);
-	}
-	log_warn("cni", "%s: no carrier yet, first packets may be lost", host_if);
+	ioctl(c->nl.fd, SIOCETHTOOL, &link);
+	return ioctl(c->nl.fd, SIOCGIFFLAGS, &link) < 0 || link.ifr_flags & IFF_RUNNING;
 }
 
 /* The pod already has our link (an ADD that is repeated): links[ENDS]. */
@@ -296,7 +289,6 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 		r->made = false;
 		return rc;
 	}
-	await_carrier(r, ep->host_if);
 	return 0;
 }
 

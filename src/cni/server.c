@@ -74,6 +74,7 @@ static void request_free(struct cni_request *r)
 			break;
 		}
 	timer_del(r->cni->loop, &r->deadline);
+	timer_del(r->cni->loop, &r->carrier);
 	deferred_del(r->cni->loop, &r->later);
 	r->cni->waiting -= r->waiting_turn;
 	if (r->cni->waiting)
@@ -272,7 +273,8 @@ static struct cni_request *request_new(struct cni *c, bool noted)
 
 	while (*at && !noted)
 		at = &(*at)->next;
-	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline }, .next = *at };
+	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline },
+				  .carrier = { .fn = add_on_carrier }, .next = *at };
 	*at = r;
 	return r;
 }

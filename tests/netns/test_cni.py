@@ -240,6 +240,7 @@ def test_late_del_of_an_old_sandbox_leaves_the_new_one(one, web):
     old = one.pod("reborn")
     new = one.pod("reborn")
     assert ping(web, new.v4) and ping(web, new.v6)
+    assert "pod default/reborn has a new sandbox, container %s loses its link" % old.container in one.log()
     old.delete().ok()
     time.sleep(0.2)
     assert new.host_if in one.links()
