@@ -122,13 +122,21 @@ void party_of_address(const struct model *m, const struct addr *a, struct party 
 	const struct workload *w;
 	const struct pod *p;
 
-	table_each(&m->endpoints, e)
-		if (has_address(e->ips, a) && *e->pod && party_of_pod(m, e->namespace, e->pod, out))
-			return;
-	table_each(&m->workloads, w)
-		if (has_address(w->ips, a) && *w->pod && party_of_pod(m, w->meta.namespace, w->pod, out) &&
-		    has_address(out->ips, a))
-			return;
+	table_each(&m->endpoints, e) {
+		if (!has_address(e->ips, a) || !*e->pod)
+			continue;
+		party_set(m, e->namespace, e->pod, out);
+		party_addresses(m, out, e, NULL);
+		return;
+	}
+	table_each(&m->workloads, w) {
+		if (!has_address(w->ips, a) || !*w->pod || strcmp(w->node, m->config->node_name) == 0 ||
+		    endpoint_of(m, w->meta.namespace, w->pod))
+			continue;
+		party_set(m, w->meta.namespace, w->pod, out);
+		party_addresses(m, out, NULL, w);
+		return;
+	}
 	table_each(&m->pods, p)
 		if (has_address(p->ips, a) && !p->host_network &&
 		    party_of_pod(m, p->meta.namespace, p->meta.name, out) && has_address(out->ips, a) && !out->ended)

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "base/util.h"
 
 static bool is_new(const struct element *e)
 {
@@ -97,6 +98,32 @@ static bool something_is_odd(const struct nft *n)
 
 /* ---- the batch ---- */
 
+/* The messages from here on are about that chain or set. */
+static void note(struct nft *n, const struct chain *c, const struct set *s)
+{
+	if (n->note_count == n->note_cap) {
+		n->note_cap = n->note_cap ? n->note_cap * 2 : 32;
+		n->notes = xrealloc(n->notes, n->note_cap * sizeof *n->notes);
+	}
+	n->notes[n->note_count++] = (struct note){ n->command.count, c, s };
+}
+
+/* Of the refused messages the first tells; those behind it may only have failed for want of it. */
+static void on_answered(void *ctx, unsigned position, int rc, const char *text)
+{
+	struct nft *n = ctx;
+	(void)text;
+
+	if (!rc || n->culprit.chain || n->culprit.set)
+		return;
+	for (unsigned i = n->note_count; i--;) {
+		if (n->notes[i].from > position)
+			continue;
+		n->culprit = n->notes[i];
+		return;
+	}
+}
+
 static void plan_table(struct nft *n)
 {
 	struct nl *nl = &n->command;
@@ -114,12 +141,18 @@ static void plan_table(struct nft *n)
 
 static void plan_new(struct nft *n)
 {
-	each_marked_set(n, s)
-		if (s->wanted && !s->have)
-			message_set(&n->command, NFT_MSG_NEWSET, s);
-	each_marked_chain(n, c)
-		if (c->wanted && !c->have)
-			message_chain(&n->command, NFT_MSG_NEWCHAIN, NFT_TABLE, c);
+	each_marked_set(n, s) {
+		if (!s->wanted || s->have)
+			continue;
+		note(n, NULL, s);
+		message_set(&n->command, NFT_MSG_NEWSET, s);
+	}
+	each_marked_chain(n, c) {
+		if (!c->wanted || c->have)
+			continue;
+		note(n, c, NULL);
+		message_chain(&n->command, NFT_MSG_NEWCHAIN, NFT_TABLE, c);
+	}
 }
 
 static void plan_rules(struct nft *n)
@@ -130,17 +163,24 @@ static void plan_rules(struct nft *n)
 	each_marked_set(n, s)
 		if (s->wanted)
 			message_elements(&n->command, NFT_MSG_DELSETELEM, s, is_old);
-	each_marked_chain(n, c)
-		if (c->wanted && !chain_fits(c))
-			for (const struct rule *r = c->rules.first; r; r = r->next)
-				message_rule(&n->command, NFT_TABLE, c, r);
+	each_marked_chain(n, c) {
+		if (!c->wanted || chain_fits(c))
+			continue;
+		note(n, c, NULL);
+		for (const struct rule *r = c->rules.first; r; r = r->next)
+			message_rule(&n->command, NFT_TABLE, c, r);
+	}
 }
 
 static void plan_elements(struct nft *n)
 {
-	each_marked_set(n, s)
-		if (n->full ? s->wanted : may_grow(s))
-			message_elements(&n->command, NFT_MSG_NEWSETELEM, s, is_new);
+	each_marked_set(n, s) {
+		if (!(n->full ? s->wanted : may_grow(s)))
+			continue;
+		note(n, NULL, s);
+		message_elements(&n->command, NFT_MSG_NEWSETELEM, s, is_new);
+	}
+	note(n, NULL, NULL);
 }
 
 static void plan_gone(struct nft *n)
@@ -223,8 +263,11 @@ static void settle(struct nft *n)
 
 int nft_apply(struct nft *n, struct err *e)
 {
+	struct nl_answer answer = { .done = on_answered, .ctx = n };
 	int rc;
 
+	n->note_count = 0;
+	n->culprit = (struct note){ 0 };
 	if (n->full && something_is_odd(n))
 		n->replace = true;
 	if (n->full && n->replace)
@@ -240,7 +283,7 @@ int nft_apply(struct nft *n, struct err *e)
 	if (n->full)
 		plan_gone(n);
 	batch_end(&n->command);
-	rc = nl_commit(&n->command, NULL, e);
+	rc = nl_commit(&n->command, &answer, e);
 	if (!rc)
 		settle(n);
 	return rc;

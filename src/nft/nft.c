@@ -84,6 +84,7 @@ static void succeeded(struct nft *n)
 {
 	n->failures = n->backoff_ms = 0;
 	n->waiting = false;
+	policies_accepted(n);
 	tell_health(n);
 	if (n->repairing)
 		tell_repair(n);
@@ -97,6 +98,10 @@ static bool failed(struct nft *n, const struct err *e)
 
 	n->lost = true;
 	n->failures++;
+	if (n->failures == 2 && n->full && !held && e->code != ERESTART && policies_refuse(n, e)) {
+		n->failures = 0;
+		return true;
+	}
 	n->replace_next = n->full && !held && n->failures > (e->code == ERESTART ? RACES : 1);
 	if (n->failures < ROUNDS && !held)
 		return true;
@@ -144,6 +149,13 @@ static void retry_arm(struct nft *n)
 		timer_set(n->loop, &n->retry, since < LOOK_EVERY_MS ? LOOK_EVERY_MS - since : 1);
 	else
 		timer_del(n->loop, &n->retry);
+	timer_del(n->loop, &n->second_look);
+}
+
+/* The pass that it wakes does the rest. */
+static void on_second_look(struct timer *t)
+{
+	(void)t;
 }
 
 static void on_retry(struct timer *t)
@@ -159,6 +171,7 @@ void nft_run(struct nft *n)
 		return;
 	if (model_concerns_us(n))
 		nft_want(n);
+	policies_reconsider(n);
 	n->full = n->model->complete && n->model->endpoints_known;
 	suspicion_heed(n);
 	n->lost |= n->rules.unread;
@@ -207,6 +220,7 @@ struct nft *nft_new(struct loop *l, struct model *m, struct err *e)
 	n->model = m;
 	n->command.fd = n->events.fd = -1;
 	n->retry.fn = on_retry;
+	n->second_look.fn = on_second_look;
 	n->lost = true;
 	if (kernel_open(n, e) < 0) {
 		nft_free(n);
@@ -230,5 +244,6 @@ void nft_free(struct nft *n)
 	askers_free(n);
 	ruleset_free(&n->rules);
 	free(n->own);
+	free(n->notes);
 	free(n);
 }

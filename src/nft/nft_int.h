@@ -13,6 +13,8 @@
 #include "nft/nft.h"
 #include "nft/ruleset.h"
 
+struct note { unsigned from; const struct chain *chain; const struct set *set; };
+
 enum asker_kind { ASKER_BASE, ASKER_ENDPOINT, ASKER_NODE, ASKER_BLOCK };
 
 struct asker {
@@ -76,6 +78,13 @@ struct nft {
 	uint32_t generation;		/* of the ruleset as it was read; not used when owned */
 
 	/* apply */
+	struct note *notes;		/* whose messages begin where in the batch */
+	unsigned note_count, note_cap;
+	struct note culprit;		/* the first that the kernel refused; all NULL: unknown */
+	unsigned refused;		/* policies that the kernel does not take */
+	uint64_t reconsider_ms;		/* when they are tried again */
+	unsigned reconsider_in_ms;
+	struct timer second_look;
 	bool full;			/* everything may be changed, see nft_run() */
 	bool lost;			/* what the kernel has is not known: read it */
 	bool suspect;			/* somebody changed the ruleset, perhaps our table */

@@ -60,6 +60,9 @@ static struct policy_ref *ref_new(struct nft *n, const struct policy *p)
 
 static void ref_free(struct nft *n, struct policy_ref *r)
 {
+	ref_accept(n, r);
+	if (r->told)
+		model_problem_clear(n->model, "policy", r->key);
 	hash_remove(&n->refs, &r->node);
 	free(r);
 }
@@ -126,6 +129,9 @@ static struct profile *profile_for(struct nft *n, struct subject *s, struct aim 
 
 static void retarget(struct nft *n, struct subject *s)
 {
+	if (!s->local && !s->owner)
+		return;
+
 	struct aim *aim = s->owner ? s->owner : xcalloc(1, sizeof *aim);
 	struct profile *old = aim->profile;
 
@@ -241,10 +247,24 @@ static void policy_take(struct nft *n, const struct policy *p)
 		return;
 	else
 		r = ref_new(n, p);
+	ref_accept(n, r);		/* another one, which the kernel has not seen */
 	r->names_ports = now && names_ports(now);
 	if (now)
 		hash_insert(&n->filed, &r->filed, index_file(p->target.namespace, p->target.pods));
 	touch_targets(n, r, now);
+}
+
+static void retarget_touched(struct nft *n)
+{
+	for (struct subject *s = n->index.touched; s; s = s->touched_next)
+		retarget(n, s);
+}
+
+void ref_retarget(struct nft *n, struct policy_ref *r)
+{
+	touch_targets(n, r, NULL);
+	retarget_touched(n);
+	index_settle(&n->index);
 }
 
 /* Nobody has it any more. */
@@ -305,8 +325,7 @@ void policies_want(struct nft *n)
 	else
 		table_each_dirty(&m->network_policies, p)
 			policy_take(n, p);
-	for (struct subject *s = n->index.touched; s; s = s->touched_next)
-		retarget(n, s);
+	retarget_touched(n);
 	table_each_dirty(&m->network_policies, p)
 		policy_forget(n, p);
 	index_settle(&n->index);
@@ -331,8 +350,12 @@ void policies_close(struct nft *n)
 		free(aim->refs);
 		free(aim);
 	}
-	hash_each(&n->refs, at)
-		free(container_of(at, struct policy_ref, node));
+	hash_each(&n->refs, at) {
+		struct policy_ref *r = container_of(at, struct policy_ref, node);
+
+		free(r->refused);
+		free(r);
+	}
 	hash_clear(&n->refs);
 	hash_clear(&n->filed);
 	hash_clear(&n->peer_sets);

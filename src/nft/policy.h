@@ -55,7 +55,8 @@ void range_set_put(struct nft *n, struct range_set *s);
 struct policy_ref {
 	struct hash_node node, filed;
 	const struct table *table;
-	const char *refused;		/* what the kernel said to it: its pods are closed; or NULL */
+	char *refused;			/* what the kernel said to it: its pods are closed; or NULL */
+	bool told;			/* a problem names it */
 	bool names_ports;		/* of its own pods */
 	char key[];
 };
@@ -117,5 +118,14 @@ void policies_close(struct nft *n);
 bool policies_dirty(const struct nft *n);
 void policies_want(struct nft *n);	/* before the endpoints are */
 void policies_ask(struct nft *n, const struct endpoint *e);	/* by the endpoint's asker */
+
+/* ---- refused.c: what the kernel does not take ---- */
+
+/* The pods of the policies that the culprit was made for are closed, until they are tried again.  False: of none. */
+bool policies_refuse(struct nft *n, const struct err *e);
+void policies_reconsider(struct nft *n);	/* tries them again, when it is time */
+void policies_accepted(struct nft *n);		/* the batch went in: who is not refused now is well */
+void ref_retarget(struct nft *n, struct policy_ref *r);	/* its pods are looked at again */
+void ref_accept(struct nft *n, struct policy_ref *r);	/* not refused any more */
 
 #endif
