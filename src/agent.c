@@ -109,7 +109,7 @@ static bool may_be_ready(const struct agent *a)
 	const struct model *m = &a->model;
 	const struct uplink *up = model_uplink(m);
 
-	return m->complete && m->endpoints_known && model_self(m) && up &&
+	return m->complete && m->endpoints_known && !m->ipvs_link && model_self(m) && up &&
 	       (up->address[FAMILY_V4].addr.family || up->address[FAMILY_V6].addr.family) &&
 	       (ipam_serves(a->pass.ipam, FAMILY_V4, false) || ipam_serves(a->pass.ipam, FAMILY_V6, false)) &&
 	       ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route) &&

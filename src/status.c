@@ -44,6 +44,11 @@ static void put_counts(struct json_out *o, const char *name, const struct count 
 	json_close(o, '}');
 }
 
+bool agent_is_ready(const struct agent *a)
+{
+	return a->ready && !a->model.ipvs_link;
+}
+
 static void show_json(const struct agent *a, struct str *out)
 {
 	const struct uplink *up = model_uplink(&a->model);
@@ -54,7 +59,7 @@ static void show_json(const struct agent *a, struct str *out)
 
 	route_overlay_status(a->pass.route, &overlay);
 	json_open(&o, NULL, '{');
-	json_put_bool(&o, "ready", a->ready);
+	json_put_bool(&o, "ready", agent_is_ready(a));
 	json_put_string(&o, "version", MANX_VERSION);
 	json_put_string(&o, "node", a->config->node_name);
 	json_open(&o, "addresses", '[');
@@ -95,7 +100,7 @@ static void show_text(const struct agent *a, struct str *out)
 
 	route_overlay_status(a->pass.route, &overlay);
 	str_printf(out, "manx %s  %s  %s  pid %d  rss %.1f MiB\n", MANX_VERSION, a->config->node_name,
-		   a->ready ? "ready" : "not ready", (int)getpid(), rss_bytes() / 1048576.0);
+		   agent_is_ready(a) ? "ready" : "not ready", (int)getpid(), rss_bytes() / 1048576.0);
 	str_puts(out, "  address    ");
 	for (int f = 0; up && f < FAMILIES; f++)
 		if (up->address[f].addr.family)

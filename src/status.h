@@ -19,11 +19,12 @@ struct agent {
 	struct server server;
 	struct pass pass;
 	int ready_fd;
-	bool ready;
+	bool ready;			/* has become so, see agent_is_ready() */
 	struct ctl_call *after_pass;	/* calls that are answered after the pass */
 	struct ctl_call *leaving;	/* who asked for uninstall; NULL: nobody did */
 };
 
+bool agent_is_ready(const struct agent *a);	/* it was, and nothing has come since that forbids it */
 void status_show(const struct agent *a, struct str *out, bool json);
 
 #endif

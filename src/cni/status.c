@@ -7,6 +7,8 @@ static const char *obstacle(const struct cni *c)
 {
 	const struct model *m = c->model;
 
+	if (m->ipvs_link)
+		return "kube-proxy's IPVS mode is not supported, and the link kube-ipvs0 is there";
 	if (!m->complete)
 		return "the datastore has not been read yet";
 	if (!ipam_serves(c->ipam, FAMILY_V4, TUNNEL_NONE) && !ipam_serves(c->ipam, FAMILY_V6, TUNNEL_NONE))

@@ -167,6 +167,7 @@ struct model {
 	struct table endpoints, uplinks, problems;
 	struct addr tunnel[TUNNELS];	/* our own addresses in tunnels, assigned by ipam; family 0: none */
 	enum answer kernel_ipip;	/* has the kernel IPIP?  Asked only when the mode of a new pool depends on it */
+	int ipvs_link;			/* index of kube-ipvs0: policy cannot be judged beside IPVS; 0: it is not there */
 	bool complete;			/* every kind's list was read whole once */
 	bool endpoints_known;		/* the pods that live in the kernel have their rows */
 };

@@ -22,6 +22,9 @@ void nft_free(struct nft *n);	/* leaves the kernel as it is */
  */
 void nft_run(struct nft *n);
 
+/* After the pass's answers: the flows of attachments that went in it go, before their addresses can be given again. */
+void nft_forget(struct nft *n);
+
 /* True when everything wanted is in the kernel, or the kernel has no nf_tables. */
 bool nft_settled(const struct nft *n);
 

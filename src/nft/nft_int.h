@@ -65,6 +65,7 @@ struct nft {
 	struct chain *deny;
 	bool families[FAMILIES];	/* that pods may have addresses of */
 	bool conntrack;			/* the kernel has it; else an isolated pod is closed */
+	bool flows_told;		/* that they cannot be deleted */
 	bool started;			/* every row was looked at once */
 	bool wanted;			/* something was asked for since the last try */
 

@@ -176,10 +176,30 @@ static void routes_of_link_drop(struct route *r, int index)
 
 /* ---- links ---- */
 
+/* kube-proxy's IPVS mode takes Services' packets past the chains that judge them. */
+static void ipvs_seen(struct route *r, int index)
+{
+	struct model *m = r->model;
+
+	if (m->ipvs_link == index)
+		return;
+	m->ipvs_link = index;
+	if (!index) {
+		model_problem_clear(m, "route", "ipvs");
+		return;
+	}
+	log_err("route", "link kube-ipvs0: kube-proxy's IPVS mode is not supported");
+	model_problem(m, "route", "ipvs", "run kube-proxy in nftables or iptables mode and delete the link kube-ipvs0",
+		      "kube-proxy's IPVS mode is not supported, and the link kube-ipvs0 is there");
+}
+
 void have_link_gone(struct route *r, int index)
 {
 	struct link *l = link_get(r, index);
 	enum tunnel t = device_of(r, index);
+
+	if (index == r->model->ipvs_link)
+		ipvs_seen(r, 0);
 
 	l->known = false;
 	if (l->routes)
@@ -205,6 +225,10 @@ static void link_update(struct route *r, const struct rtnl_link *now)
 	l->flags = now->flags;
 	l->seen = r->generation;
 	str_copy(l->name, sizeof l->name, now->name);
+	if (strcmp(l->name, "kube-ipvs0") == 0)
+		ipvs_seen(r, now->index);
+	else if (r->model->ipvs_link == now->index)
+		ipvs_seen(r, 0);
 	if (was && was != is)
 		device_seen(r, was, is ? NULL : now);	/* somebody gave it another name */
 	if (is)

@@ -222,3 +222,45 @@ def test_restart_changes_nothing(nodes, pods, store):
     assert not reaches(pods["c"], pods["a"], 80)
     nodes[0].start()
     assert nodes[0].run("nft", "-a", "list", "ruleset").stdout == before
+
+
+def test_flows_of_an_address_end_with_its_pod(nodes, pods, store):
+    """Established flows outlive a policy; they do not outlive the pod."""
+    gone = nodes[0].pod("gone")
+    with gone.socket(socket.AF_INET, socket.SOCK_DGRAM) as door, pods["c"].socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        door.bind((gone.v4, 9000))
+        for s in (door, here):
+            s.settimeout(2)
+        here.connect((gone.v4, 9000))
+
+        def talk():
+            here.send(b"ping")
+            data, peer = door.recvfrom(4)
+            door.sendto(data, peer)
+            return here.recv(4) == b"ping"
+        assert talk()
+        store.policy("closed", podSelector={"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]})
+        expect({**pods, "g": gone}, [], ["c>g:9001/udp"])
+        assert talk()
+    assert tcp(pods["c"], pods["a"].v4, pods["a"])
+    assert gone.v4 in flows(nodes[0])
+    gone.delete().ok()
+    wait_for("its flows are gone", lambda: gone.v4 not in flows(nodes[0]))
+    assert pods["c"].v4 in flows(nodes[0]), "other flows stay"
+
+
+def flows(node):
+    with node.entered(), open("/proc/thread-self/net/nf_conntrack") as f:
+        return f.read()
+
+
+def test_ipvs_is_not_supported(nodes, pods):
+    node = nodes[1]
+
+    def problems():
+        return [p["text"] for p in node.show("status")["problems"] if "IPVS mode is not supported" in p["text"]]
+    node.batch("link add kube-ipvs0 type bridge")
+    wait_for("not ready", lambda: not node.show("status")["ready"] and problems())
+    node.cni_status().refused(50, "IPVS")
+    node.batch("link del kube-ipvs0")
+    wait_for("ready again", lambda: node.show("status")["ready"] and not problems())
