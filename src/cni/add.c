@@ -53,7 +53,10 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 	ep->namespace = arena_str(mem, r->namespace);
 	ep->uid = arena_str(mem, r->uid);
 	memcpy(ep->ips, r->ips, sizeof ep->ips);
-	end_mac(ep->mac, ep->ips);
+	if (r->has_mac)
+		memcpy(ep->mac, r->mac, sizeof ep->mac);
+	else
+		end_mac(ep->mac, ep->ips);
 	endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
 	return ep;
 }
@@ -112,7 +115,8 @@ void add_begin(struct cni_request *r)
 {
 	struct cni *c = r->cni;
 	const struct endpoint *known;
-	bool any = false;
+	struct err e = { 0 };
+	int code;
 
 	if (r->pod_fd < 0 || r->netns_fd < 0) {
 		request_fail(r, CNI_NETNS, "the plugin passed no socket of the pod's namespace");
@@ -121,14 +125,22 @@ void add_begin(struct cni_request *r)
 	forget_note(r);
 	if ((known = table_find(&c->model->endpoints, r->key))) {
 		memcpy(r->ips, known->ips, sizeof r->ips);
+		memcpy(r->mac, known->mac, sizeof r->mac);
+		r->has_mac = true;
 		add_link(r);
 		return;
 	}
 	r->ipam = (struct ipam_request){ .done = on_address, .owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
-	for (int f = 0; f < FAMILIES; f++)
-		any |= r->ipam.want[f] = ipam_offers(c->ipam, &r->ipam, f);
-	if (!any) {
+	if ((code = wishes_read(r, &e)) != CNI_OK) {
+		request_fail(r, code, "%s", e.text);
+		return;
+	}
+	if (r->ips[FAMILY_V4].family || r->ips[FAMILY_V6].family) {	/* not ours to assign */
+		add_link(r);
+		return;
+	}
+	if (!r->ipam.want[FAMILY_V4] && !r->ipam.want[FAMILY_V6]) {
 		request_fail(r, CNI_NO_ADDRESS, "no IPPool that this node may use");
 		return;
 	}

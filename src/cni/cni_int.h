@@ -60,6 +60,8 @@ struct cni_request {
 	struct ipam_request ipam;
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
 	unsigned mtu;			/* of an ADD: the link's */
+	uint8_t mac[6];			/* of an ADD: what the pod's end is to have, when has_mac */
+	bool has_mac;
 	bool adding, waiting_turn, waiting_address, waiting_pass, waiting_release;
 	bool patient;			/* of an ADD that is repeated: waits for more than one pass */
 	bool assigned, made;		/* of an ADD: the addresses, the link are its own work, so it may undo them */
@@ -120,14 +122,20 @@ extern const uint8_t end_host_mac[6];
 void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index);
 void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES]);	/* of a pod's end */
 uint64_t end_digest(const struct endpoint *ep);	/* of the row */
-/* "manx <network> <container> <ifname>" on the host end: what a restarted agent knows the pod by. */
-bool end_alias(char out[256], const char *network, const char *container, const char *ifname);
+/*
+ * "manx <network> <container> <ifname>" on the host end, and the pod's MAC where it was asked for: what a restarted
+ * agent knows the pod by.  False: it does not fit.
+ */
+bool end_alias(char out[256], const struct endpoint *ep);
 /* Messages into the batch of nl; files need the link to be there. */
 void end_put_settings(struct nl *nl, const struct end *e);
 void end_put_parts(struct nl *nl, const struct end *e);
 void end_put_routes(struct nl *nl, const struct end *e);
 void end_write_files(const struct end *e);
 int end_check_settings(const struct end *e, struct err *err);	/* 0, -ESTALE: the first that differs, -errno */
+
+/* wish.c: what annotations and capabilities ask of an ADD, into r->ipam, ->ips, ->mac.  CNI_OK, or a code with *e. */
+int wishes_read(struct cni_request *r, struct err *e);
 
 /* link.c: the pod's link. */
 /*
@@ -159,6 +167,7 @@ void reaper_wake(struct reaper *r);		/* there are marked ones */
 /* result.c */
 struct mac_text { char s[18]; };		/* returned by value, as addr_text() is */
 struct mac_text mac_text(const uint8_t mac[6]);
+bool mac_parse(uint8_t mac[6], const char *text);	/* of one device: neither of a group nor zero */
 void result_error(struct str *out, const char *version, int code, const char *text);
 void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep);
 void result_versions(struct str *out, const char *version);

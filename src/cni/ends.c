@@ -60,10 +60,15 @@ void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES])
 	mac[1] = 0x58;
 }
 
-bool end_alias(char out[256], const char *network, const char *container, const char *ifname)
+bool end_alias(char out[256], const struct endpoint *ep)
 {
-	int n = snprintf(out, 256, "manx %s %s %s", network, container, ifname);
+	uint8_t usual[6];
+	int n;
 
+	end_mac(usual, ep->ips);
+	n = snprintf(out, 256, "manx %s %s %s", ep->network, ep->container, ep->ifname);
+	if (n > 0 && n < 256 && memcmp(ep->mac, usual, sizeof usual) != 0)
+		n += snprintf(out + n, (size_t)(256 - n), " %s", mac_text(ep->mac).s);
 	return n > 0 && n < 256;
 }
 
@@ -128,7 +133,7 @@ void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index)
 	*pod = (struct end){ .name = ep->ifname, .index = pod_index };
 	memcpy(host->mac, end_host_mac, sizeof host->mac);
 	memcpy(pod->mac, ep->mac, sizeof pod->mac);
-	if (!end_alias(host->alias, ep->network, ep->container, ep->ifname))
+	if (!end_alias(host->alias, ep))
 		host->alias[0] = '\0';
 	for (int f = 0; f < FAMILIES; f++) {
 		if (!ep->ips[f].family)

@@ -104,7 +104,7 @@ static int of_link(const struct cni *c, const struct nlmsghdr *h)
 
 	if (!rtnl_link_parse(h, &l) || !(ep = link_owner(c, l.index)))
 		return 0;
-	return end_alias(alias, ep->network, ep->container, ep->ifname) && link_is_altered(&l, alias) ? l.index : 0;
+	return end_alias(alias, ep) && link_is_altered(&l, alias) ? l.index : 0;
 }
 
 static int of_address(const struct cni *c, const struct nlmsghdr *h)

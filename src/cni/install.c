@@ -32,8 +32,10 @@ static int put_file(const char *dir, const char *name, const struct str *data, m
 	return 1;
 }
 
+/* capabilities: what a runtime may pass on in runtimeConfig. */
 static void network_list(struct str *out, const char *socket)
 {
+	static const char *const capabilities[] = { "ips", "mac", "io.kubernetes.cri.pod-annotations" };
 	struct json_out o = { .to = out };
 
 	json_open(&o, NULL, '{');
@@ -43,6 +45,10 @@ static void network_list(struct str *out, const char *socket)
 	json_open(&o, NULL, '{');
 	json_put_string(&o, "type", "manx");
 	json_put_string(&o, "socket", socket);
+	json_open(&o, "capabilities", '{');
+	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
+		json_put_bool(&o, capabilities[i], true);
+	json_close(&o, '}');
 	json_close(&o, '}');
 	json_close(&o, ']');
 	json_close(&o, '}');

@@ -182,7 +182,7 @@ static int pair_make(struct cni_request *r, struct endpoint *ep, struct end ends
 	char alias[256];
 	int rc;
 
-	if (!end_alias(alias, r->network, r->container, r->ifname)) {
+	if (!end_alias(alias, ep)) {
 		*code = CNI_ENVIRONMENT;
 		return err_set(e, ENAMETOOLONG, "network %s and container id %s are too long together", r->network, r->container);
 	}

@@ -29,6 +29,7 @@ struct found {
 	bool altered;			/* while no agent watched */
 	char name[IFNAMSIZ], network[201], container[201], ifname[16];
 	char handle[410];
+	char mac[18];			/* "": the usual one */
 	struct addr ips[FAMILIES];
 	const char *pod, *namespace;	/* of a block's attribute, for the time of the recovery */
 };
@@ -62,7 +63,8 @@ static bool alias_read(const char *alias, struct found *f)
 	const char *at = alias + strlen("manx ");
 
 	return str_prefix(alias, "manx ") && word(&at, f->network, sizeof f->network) &&
-	       word(&at, f->container, sizeof f->container) && word(&at, f->ifname, sizeof f->ifname) && !*at;
+	       word(&at, f->container, sizeof f->container) && word(&at, f->ifname, sizeof f->ifname) &&
+	       (!*at || word(&at, f->mac, sizeof f->mac)) && !*at;
 }
 
 static void on_link(void *ctx, const struct nlmsghdr *h)
@@ -186,7 +188,8 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	str_copy(ep->host_if, sizeof ep->host_if, f->name);
 	ep->ifindex = f->ifindex;
 	memcpy(ep->ips, f->ips, sizeof ep->ips);
-	end_mac(ep->mac, ep->ips);
+	if (!mac_parse(ep->mac, f->mac))
+		end_mac(ep->mac, ep->ips);
 	if (!*ep->pod && (w = published(c, ep))) {
 		ep->pod = arena_str(mem, w->pod);
 		ep->namespace = arena_str(mem, *w->pod ? w->meta.namespace : "");

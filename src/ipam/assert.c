@@ -105,6 +105,8 @@ static void assert_endpoint(struct ipam *ipam, const struct endpoint *ep, const 
 
 		if (!ip->family || (in && !prefix_has(in, ip)) || is_asserted(ipam, ep, f))
 			continue;
+		if (!model_pool_of(ipam->model, ip))
+			continue;	/* ipAddrsNoIpam */
 		switch (standing(ipam, ep, ip)) {
 		case STANDING_HELD:
 			break;

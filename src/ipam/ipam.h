@@ -61,6 +61,10 @@ bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int fami
 /* The datastore has answered to every default pool that was to be made. */
 bool ipam_pools_tried(const struct ipam *ipam);
 
+/* Can a pod ask for that pool (its name or CIDR), for that very address?  0, or negative with *e. */
+int ipam_check_pool(const struct ipam *ipam, int family, const char *name, struct err *e);
+int ipam_check_address(const struct ipam *ipam, const struct addr *a, struct err *e);
+
 void ipam_assign(struct ipam *ipam, struct ipam_request *r);
 
 /* Gives a request up: done() comes soon, or when what is being written has been. */

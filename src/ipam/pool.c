@@ -90,6 +90,45 @@ bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int fami
 	return false;
 }
 
+/* --- asked for --- */
+
+static int check_open(const struct pool *p, struct err *e)
+{
+	if (p->refused)
+		return err_set(e, EINVAL, "pool %s is not used: it %s", p->meta.name, p->refused);
+	if (p->disabled || p->meta.deleting)
+		return err_set(e, EINVAL, "pool %s is %s", p->meta.name, p->disabled ? "disabled" : "being deleted");
+	return 0;
+}
+
+int ipam_check_pool(const struct ipam *ipam, int family, const char *name, struct err *e)
+{
+	const struct pool_names one = { &name, 1 };
+	const struct pool *p;
+
+	table_each(&ipam->model->pools, p) {
+		if (!is_named(p, &one))
+			continue;
+		if (p->cidr.addr.family != family_of(family))
+			return err_set(e, EINVAL, "pool %s is of the other family (%s)", name, prefix_text(&p->cidr).s);
+		return check_open(p, e);
+	}
+	return err_set(e, ENOENT, "there is no pool %.100s", name);
+}
+
+int ipam_check_address(const struct ipam *ipam, const struct addr *a, struct err *e)
+{
+	const struct pool *p = model_pool_of(ipam->model, a);
+
+	if (!p)
+		return err_set(e, ENOENT, "address %s is in no pool", addr_text(a).s);
+	if (!p->use_workload)
+		return err_set(e, EINVAL, "address %s is in pool %s, which is not for pods", addr_text(a).s, p->meta.name);
+	return check_open(p, e);
+}
+
+/* --- default pools --- */
+
 /* IPIP has no IPv6. */
 static enum encapsulation for_family(enum encapsulation e, int family)
 {

@@ -92,8 +92,33 @@ static void alias_that_does_not_fit_is_empty(void **state)
 	ep.container = ep.network = container;
 	ends_of(ends, &ep, 9);
 	assert_string_equal(ends[HOST_END].alias, "");
-	assert_false(end_alias(alias, container, container, "eth0"));
-	assert_true(end_alias(alias, "n", container, "eth0"));
+	assert_false(end_alias(alias, &ep));
+	ep.network = "n";
+	assert_true(end_alias(alias, &ep));
+}
+
+static void a_mac_that_was_asked_for_is_in_the_alias(void **state)
+{
+	struct endpoint ep = endpoint("10.42.0.1", NULL);
+	char alias[256];
+	uint8_t mac[6];
+	(void)state;
+
+	assert_true(mac_parse(mac, "02:00:5E:10:00:ff"));
+	memcpy(ep.mac, mac, sizeof mac);
+	assert_true(end_alias(alias, &ep));
+	assert_string_equal(alias, "manx net c1 eth0 02:00:5e:10:00:ff");
+}
+
+static void what_is_no_mac_of_a_device(void **state)
+{
+	static const char *const bad[] = { "", "02:00:5e:10:00", "02:00:5e:10:00:0", "02:00:5e:10:00:01:", "02-00-5e-10-00-01",
+		"0g:00:5e:10:00:01", "02:00:5e:10:00:@1", "03:00:5e:10:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00" };
+	uint8_t mac[6];
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(mac_parse(mac, bad[i]));
 }
 
 static void settings_are_one_message_with_its_alias(void **state)
@@ -217,6 +242,8 @@ int main(void)
 		cmocka_unit_test(both_families_give_each_end_its_parts),
 		cmocka_unit_test(one_family_leaves_the_other_out),
 		cmocka_unit_test(alias_that_does_not_fit_is_empty),
+		cmocka_unit_test(a_mac_that_was_asked_for_is_in_the_alias),
+		cmocka_unit_test(what_is_no_mac_of_a_device),
 		cmocka_unit_test(settings_are_one_message_with_its_alias),
 		cmocka_unit_test(prev_result_is_compared),
 		cmocka_unit_test(prev_result_tells_the_mtu),

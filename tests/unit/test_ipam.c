@@ -567,6 +567,89 @@ static void uses_modes_and_disabled_pools(void **state)
 	assert_agreement();
 }
 
+/* --- fixed addresses --- */
+
+static void ask_fixed(unsigned n, const char *address, bool v6)
+{
+	ask(n, true, v6);
+	assert_int_equal(addr_parse(&pods[n].request.fixed[FAMILY_V4], address, NULL), 0);
+}
+
+static void a_fixed_address_claims_its_block_or_joins_it(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask_fixed(0, "10.42.0.200", false);
+	settle();
+	assert_true(is_from(0, "10.42.0.200/32"));
+	ask_fixed(1, "10.42.0.201", false);
+	ask_fixed(2, "10.42.0.7", false);
+	settle();
+	assert_true(is_from(1, "10.42.0.201/32") && is_from(2, "10.42.0.7/32"));
+	assert_int_equal(model.blocks.count, 2);
+	assert_agreement();
+}
+
+static void a_taken_address_costs_the_other_family_nothing(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	put_pool("v6", "fd00:42::/112", 122);
+	ask_fixed(0, "10.42.0.200", true);
+	settle();
+	ask_fixed(1, "10.42.0.200", true);
+	settle();
+	assert_true(pods[0].has);
+	assert_int_equal(pods[1].request.code, 103);
+	assert_non_null(strstr(pods[1].request.err.text, "10.42.0.200"));
+	assert_agreement();
+}
+
+static void of_two_nodes_that_want_one_address_one_gets_it(void **state)
+{
+	struct block *theirs;
+	struct prefix cidr;
+	struct block_owner other = { .handle = "k8s-pod-network.theirs", .node = "stranger" };
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	assert_int_equal(prefix_parse(&cidr, "10.42.0.64/26", NULL), 0);
+	theirs = block_new(&cidr, "stranger", 1);
+	theirs->meta.version = ++fake.version;
+	assert_int_equal(block_assign_at(theirs, 3, &other), 3);
+	store_event_put(&store, kind_named("IPAMBlock"), &theirs->row);
+	ask_fixed(0, "10.42.0.67", false);
+	ask_fixed(1, "10.42.0.68", false);	/* of another node's block */
+	settle();
+	assert_int_equal(pods[0].request.code, 103);
+	assert_true(is_from(1, "10.42.0.68/32"));
+	assert_int_equal(model.affinities.count, 0);
+}
+
+static void what_can_be_asked_for(void **state)
+{
+	struct err e = { 0 };
+	struct addr a;
+	(void)state;
+
+	put_pool("off", "10.42.0.0/24", 26)->disabled = true;
+	put_pool("tunnels", "10.43.0.0/24", 26)->use_workload = false;
+	put_pool("manual", "10.44.0.0/24", 26)->manual = true;
+	assert_int_equal(ipam_check_pool(ipam, FAMILY_V4, "manual", &e), 0);
+	assert_true(ipam_check_pool(ipam, FAMILY_V6, "manual", &e) < 0);
+	assert_true(ipam_check_pool(ipam, FAMILY_V4, "nobody", &e) < 0);
+	assert_string_equal(e.text, "there is no pool nobody");
+	assert_true(ipam_check_pool(ipam, FAMILY_V4, "10.42.0.0/24", &e) < 0);
+	assert_string_equal(e.text, "pool off is disabled");
+	assert_int_equal(addr_parse(&a, "10.43.0.9", NULL), 0);
+	assert_true(ipam_check_address(ipam, &a, &e) < 0);
+	assert_string_equal(e.text, "address 10.43.0.9 is in pool tunnels, which is not for pods");
+	assert_int_equal(addr_parse(&a, "10.44.0.9", NULL), 0);
+	assert_int_equal(ipam_check_address(ipam, &a, &e), 0);
+}
+
 /* --- default pools --- */
 
 static void default_pools_are(enum encapsulation v4, enum encapsulation v6)
@@ -771,6 +854,10 @@ int main(void)
 		TEST(a_node_selector_follows_the_labels_of_the_node),
 		TEST(a_namespace_selector_goes_by_the_pod_s_namespace),
 		TEST(uses_modes_and_disabled_pools),
+		TEST(a_fixed_address_claims_its_block_or_joins_it),
+		TEST(a_taken_address_costs_the_other_family_nothing),
+		TEST(of_two_nodes_that_want_one_address_one_gets_it),
+		TEST(what_can_be_asked_for),
 		TEST(modes_of_default_pools),
 		TEST(auto_of_ipv6_follows_the_pool_that_is_there),
 		TEST(tunnel_addresses_follow_the_modes_of_pools),
