@@ -7,7 +7,6 @@
 
 #include "base/util.h"
 #include "ctl/ctl.h"
-#include "model/verdict.h"
 #include "wire/json.h"
 
 /* One end of the packet. */
@@ -170,8 +169,8 @@ static const char *exemption(const struct explanation *a)
 
 	if (*f->who.name && strcmp(f->name, t->name) == 0)
 		return "a pod reaches itself without leaving its namespace";
-	if (*f->node && strcmp(f->node, t->node) == 0 && f->is_node != t->is_node)
-		return "a node and the pods that run on it always reach each other";
+	if (f->is_node && *t->who.name && strcmp(f->node, t->node) == 0)
+		return "a node always reaches the pods that run on it";
 	return NULL;
 }
 
@@ -201,16 +200,23 @@ static void find_nearest(struct explanation *a)
 	str_printf(&a->nearest, ": %s", str_text(&s->why));
 }
 
-static void judge(struct explanation *a, const struct model *m)
+static void judge(struct explanation *a, const struct model *m, struct nft *kernel)
 {
-	a->exempt = exemption(a);
+	bool allowed[DIRECTIONS];
+
 	a->allow = true;
-	for (int d = 0; d < DIRECTIONS && !a->exempt; d++) {
+	a->exempt = exemption(a);
+	if (a->exempt) {
+		str_puts(&a->kernel, "not asked: no policy is");
+		return;
+	}
+	for (int d = 0; d < DIRECTIONS; d++) {
 		verdict_reach(m, d, &a->q, &a->verdict[d]);
-		a->allow &= a->verdict[d].allow;
+		a->allow &= allowed[d] = a->verdict[d].allow;
 	}
 	if (!a->allow)
 		find_nearest(a);
+	explain_kernel(m, kernel, &a->q, a->to.is_node && strcmp(a->to.node, m->config->node_name) == 0, allowed, &a->kernel);
 }
 
 static void step_text(struct str *out, const struct step *s, enum direction d)
@@ -322,10 +328,8 @@ int explain(const struct model *m, struct nft *kernel, const char *const *words,
 	struct arena mem = { 0 };
 	int rc = ask(&a, m, words, count, &mem, e);
 
-	(void)kernel;
 	if (rc == 0) {
-		str_puts(&a.kernel, "not in this version");
-		judge(&a, m);
+		judge(&a, m, kernel);
 		if (json)
 			show_json(&a, out);
 		else

@@ -3,16 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
+#include "nl/rtnl.h"
 #include "store/store.h"
 
 enum { FILE_MAX = 4 << 20 };
+
+/* ---- files ---- */
 
 struct reading {
 	struct model *model;
@@ -52,7 +57,9 @@ static int file_read(struct model *m, const char *path)
 	return rc;
 }
 
-/* A pod whose link is here is this node's: it has the row that its ADD would have made. */
+/* ---- the pods of this machine ---- */
+
+/* A pod whose link is here has the row that its ADD would have made. */
 static void pod_look_for(struct model *m, const struct pod *p)
 {
 	struct endpoint *e;
@@ -73,15 +80,47 @@ static void pod_look_for(struct model *m, const struct pod *p)
 	table_put(&m->endpoints, &e->row);
 }
 
+/* Its routes say which addresses a pod has. */
+static void on_route(void *ctx, const struct nlmsghdr *h)
+{
+	const struct model *m = ctx;
+	struct rtnl_route r;
+	struct endpoint *e;
+
+	if (!rtnl_route_parse(h, &r) || r.protocol != RTPROT_MANX_POD)
+		return;
+	table_each(&m->endpoints, e)
+		if (e->ifindex == r.oif)
+			e->ips[family_index(r.dst.addr.family)] = r.dst.addr;
+}
+
+static void pods_find(struct model *m)
+{
+	const struct pod *p;
+	struct nl nl;
+
+	table_each(&m->pods, p)
+		pod_look_for(m, p);
+	if (!m->endpoints.count || nl_open(&nl, NETLINK_ROUTE, NULL) < 0)
+		return;
+	for (int f = 0; f < FAMILIES; f++) {
+		rtnl_route_dump_request(&nl, family_of(f));
+		nl_dump(&nl, NULL, on_route, m, NULL);
+	}
+	nl_close(&nl);
+}
+
 int explain_files(const struct config *config, const char *const *files, unsigned file_count, const char *const *words,
 		  unsigned count, bool json)
 {
 	autostr struct str out = { 0 };
 	struct err e = { 0 };
+	struct loop loop;
 	struct model m;
-	const struct pod *p;
+	struct nft *kernel;
 	int code;
 
+	log_init(LOG_ERR);
 	model_init(&m, config);
 	for (unsigned i = 0; i < file_count; i++) {
 		if (file_read(&m, files[i]) < 0) {
@@ -89,9 +128,12 @@ int explain_files(const struct config *config, const char *const *files, unsigne
 			return EXIT_CONFIG;
 		}
 	}
-	table_each(&m.pods, p)
-		pod_look_for(&m, p);
-	code = explain(&m, NULL, words, count, json, &out, &e);
+	pods_find(&m);
+	kernel = loop_open(&loop) == 0 ? nft_new(&loop, &m, &e) : NULL;
+	e.code = 0;
+	code = explain(&m, kernel, words, count, json, &out, &e);
+	nft_free(kernel);
+	loop_close(&loop);
 	if (e.code)
 		fprintf(stderr, "manx: %s\n", e.text);
 	fputs(str_text(&out), stdout);

@@ -7,6 +7,7 @@
  * as one batch.  Nobody else's table is ever touched.
  */
 #include "base/loop.h"
+#include "base/str.h"
 #include "model/model.h"
 
 struct nft;
@@ -27,6 +28,26 @@ void nft_forget(struct nft *n);
 
 /* True when everything wanted is in the kernel, or the kernel has no nf_tables. */
 bool nft_settled(const struct nft *n);
+
+/* A packet that opens a connection, forwarded or (to_host) for this node.  Of a link that is no pod's: iif 0, name "". */
+struct nft_packet {
+	bool to_host;
+	int iif;
+	const char *iifname, *oifname;
+	struct addr from, to;
+	uint8_t protocol;
+	uint16_t port;
+};
+struct nft_answer {
+	bool allows;
+	bool knows;			/* false: a chain is not as it should be, so the rules are not known */
+	struct str differs;		/* what the packet met that is not as the rows want it; "": nothing */
+};
+/*
+ * What the table in the kernel, read anew, does with a packet.  Changes nothing.  0, or negative
+ * with *e: it cannot be read.
+ */
+int nft_trace(struct nft *n, const struct nft_packet *p, struct nft_answer *answer, struct err *e);
 
 struct nft_counts { unsigned rules, sets, elements; };
 struct nft_counts nft_counts(const struct nft *n);	/* what the kernel has of ours */

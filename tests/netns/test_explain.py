@@ -1,10 +1,13 @@
 """`manx explain`: who decides, in words, of files and of an agent's datastore; held against the judge of tests/netpol."""
 import json
 import random
+import re
+import signal
 
 import pytest
 
 from lab import BINARY, PATH, run
+from netpol.cluster import turn
 from netpol import chance, judge, scene
 
 PODS = """
@@ -102,6 +105,8 @@ def test_text_says_the_same(files):
     (("198.51.100.1", "db/pg-0", "443"), "deny"),
     (("node:edge-03", "db/pg-0", "443"), "allow"),              # its own node
     (("192.0.2.3", "db/pg-0", "443"), "allow"),
+    (("db/pg-0", "192.0.2.3", "443"), "allow"),
+    (("web/front", "node:edge-03", "443"), "deny"),
     (("web/front", "web/front", "443"), "allow"),
     (("web/proxy", "web/front", "443"), "allow"),               # on the host's network: no policy is for it
     (("alone", "db/pg-0", "443"), "deny"),                      # by IPv6
@@ -186,3 +191,101 @@ def test_agent_answers_of_its_datastore(lab):
     assert node.manx("explain", "node:" + node.name, "web/front", "1").stdout.startswith("ALLOW")
     p = node.manx("explain", "web/front", "web/none", "1", check=False)
     assert p.returncode == 1 and p.stderr == "manx: web/none: no such pod\n"
+
+
+# ---- the kernel ----
+
+ENDS = """
+{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, labels: {app: b}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-a}
+spec:
+  podSelector: {matchLabels: {app: b}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: a}}}]
+    ports: [{port: 80}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: not-out}
+spec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Egress]}
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(lab):
+    """Two pods on a node whose table anybody may change."""
+    node = lab.node().start(nft_owner="no")
+    lab.write("ends.yaml", ENDS)
+    a, b = node.pod("a"), node.pod("b")
+    turn(node)
+    return a, b
+
+
+def kernel_says(node, *words, files=None):
+    """What explain says of the kernel: the agent's, or of files without asking it."""
+    more = ["-f", str(files), "--config", node.write_config()] if files else ["--socket", node.socket_path]
+    p = node.run(BINARY, "explain", *words, "-o", "json", *more, check=False)
+    return json.loads(p.stdout)["kernel"]
+
+
+@pytest.mark.parametrize("by_files", [False, True], ids=["agent", "files"])
+@pytest.mark.parametrize("words, verdict", [
+    (("a", "b", "80"), "agrees"), (("a", "b", "81"), "agrees"), (("b", "a", "80"), "agrees"),
+    (("b", "198.51.100.1", "80"), "agrees"), (("198.51.100.1", "b", "80"), "agrees"),
+    (("198.51.100.1", "198.51.100.2", "80"), "not asked: neither is a pod of this node"),
+    (("a", "a", "80"), "not asked: no policy is")])
+def test_kernel_agrees(pair, by_files, words, verdict):
+    node = pair[0].node
+    assert kernel_says(node, *words, files=node.lab.store / "ends.yaml" if by_files else None) == verdict
+
+
+def test_kernel_agrees_about_the_node_itself(pair):
+    node = pair[0].node
+    for name in "ab":
+        assert kernel_says(node, name, "node:" + node.name, "80") == "agrees"
+
+
+def set_with(node, prefix, address):
+    """The set of that kind which holds the address."""
+    for item in json.loads(node.run("nft", "-j", "list", "table", "inet", "manx").stdout)["nftables"]:
+        if item.get("set", {}).get("name", "").startswith(prefix) and address in item["set"].get("elem", ()):
+            return item["set"]["name"]
+    raise AssertionError("no set %s* holds %s" % (prefix, address))
+
+
+def damage(pair, which):
+    """What nft does to the table, and what explain says of it."""
+    a, b = pair
+    peers = set_with(a.node, "peers-", a.v4)
+    text = a.node.run("nft", "list", "chains", "inet").stdout
+    chain = re.search(r"chain (in-\w+)", text).group(1)
+    return {"element": ("delete element inet manx %s { %s }" % (peers, a.v4),
+                        "drops it: set %s lacks { %s }" % (peers, a.v4)),
+            "map": ("delete element inet manx in-4 { %s }; flush map inet manx in-ports-4" % b.v4, "agrees"),
+            "rules": ("flush chain inet manx " + chain, "chain %s is not as it should be" % chain),
+            "table": ("delete table inet manx", "there is no table inet manx")}[which]
+
+
+@pytest.mark.parametrize("which", ["element", "map", "rules", "table"])
+def test_kernel_that_differs_is_told_of_without_an_agent(pair, which):
+    """The agent is stopped, so that it repairs nothing; then it does."""
+    node, files = pair[0].node, pair[0].node.lab.store / "ends.yaml"
+    command, says = damage(pair, which)
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        assert kernel_says(node, "a", "b", "80", files=files) == "agrees"
+        node.run("nft", command)
+        assert kernel_says(node, "a", "b", "80", files=files) == says
+        if which == "map":
+            assert kernel_says(node, "b", "a", "80", files=files) == "agrees"
+            assert re.fullmatch(r"lets through it: map in-4 lacks \{ %s : goto \S+ \}" % re.escape(pair[1].v4),
+                                kernel_says(node, "a", "b", "81", files=files))
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+    turn(node)
+
