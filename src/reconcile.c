@@ -10,9 +10,12 @@ static void run_nft(struct pass *p)   { nft_run(p->nft); }
 static void run_cni(struct pass *p)   { cni_after_pass(p->cni); }
 static void run_flows(struct pass *p) { nft_forget(p->nft); }
 
-/* Who decides comes before who writes to the kernel; who answers comes behind it, and what need not be waited for last. */
+/*
+ * Who decides comes before who writes to the kernel; rules before routes, so that no packet reaches a pod before
+ * its policies do; who answers comes behind, and what need not be waited for last.
+ */
 static void (*const steps[])(struct pass *p) = {
-	run_probe, run_ipam, run_node, run_route, run_nft, run_cni, run_flows,
+	run_probe, run_ipam, run_node, run_nft, run_route, run_cni, run_flows,
 };
 
 void reconcile(struct pass *p)
