@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make demo`: three nodes on this machine, the real agent in each, pods, and who reaches whom.
+"""`make demo`: three nodes on this machine, the real agent in each, pods, and who reaches whom, before and after a policy.
 
 KEEP=1 leaves it all running to play with.  Exit 0 only if everything seen is what should be.
 """
@@ -13,9 +13,19 @@ import time
 
 import lab as labs
 from lab import Lab, matrix, ping, wait_for
+from netpol.cluster import turn
 
 NAMES = ["web", "db"]
 CLUSTER = 3
+POLICY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db-for-web-only}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: web}}}]
+"""
 KEEP = os.environ.get("KEEP", "") not in ("", "0", "no")
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -127,8 +137,21 @@ def first_packet(pods):
             should(ping(a, address), "no answer from %s" % address)
 
 
-def everyone(pods):
-    """The table of who reaches whom, IPv4 and IPv6."""
+def app(pod):
+    return pod.name.split("-")[0]
+
+
+def everybody(a, b):
+    return True
+
+
+def web_only(a, b):
+    """What POLICY lets through; a pod always reaches itself."""
+    return app(b) != "db" or app(a) == "web" or a is b
+
+
+def who_reaches_whom(pods, allowed):
+    """The table, IPv4 and IPv6."""
     with Step("reach") as s:
         seen = {4: matrix(pods, 4), 6: matrix(pods, 6)}
         good = sum(sum(v.values()) for v in seen.values())
@@ -143,7 +166,35 @@ def everyone(pods):
             cells += paint(colour, cell) + " " * 6
         print("    %-16s%s" % ("%-6s %s" % (a.name, a.node.name), cells.rstrip()))
     print("    " + dim("● IPv4 and IPv6   4, 6 only that   · neither"))
-    should(good == 2 * len(pods) ** 2, "not everyone reaches everyone")
+    for (a, b), opened in [*seen[4].items(), *seen[6].items()]:
+        should(opened == allowed(a, b), "%s %s %s" % (a.name, "reaches" if opened else "does not reach", b.name))
+
+
+def apply_policy(lab, nodes, pods):
+    """Labels for the pods and one policy, by `manx apply` on one node; in force on all."""
+    title("one policy")
+    block(POLICY)
+    print()
+    with Step("policy") as s:
+        objects = lab.dir / "policy.yaml"
+        labels = ["{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {app: %s}}}\n" % (p.name, app(p)) for p in pods]
+        objects.write_text("---\n".join([POLICY, *labels]))
+        nodes[0].manx("apply", "-f", str(objects))
+        for n in nodes:
+            wait_for("%s has the policy in its kernel" % n.name, lambda: explained(n, "db-1", "db-0")["verdict"] == "deny")
+            turn(n)
+        s.say("applied on %s, in force on all nodes" % nodes[0].name)
+
+
+def explained(node, a, b):
+    return json.loads(node.manx("explain", a, b, "5432", "-o", "json", check=False).stdout)
+
+
+def explain(nodes):
+    title("manx explain db-1 db-0 5432   %s" % dim("on " + nodes[0].name))
+    block(nodes[0].manx("explain", "db-1", "db-0", "5432", check=False).stdout)
+    found = explained(nodes[0], "db-1", "db-0")
+    should(found["verdict"] == "deny" and found["kernel"] == "agrees", "explain says %s" % found)
 
 
 def show(nodes, pods):
@@ -210,7 +261,10 @@ def demo():
         pods = attach(nodes)
         overlay(nodes)
         first_packet(pods)
-        everyone(pods)
+        who_reaches_whom(pods, everybody)
+        apply_policy(lab, nodes, pods)
+        who_reaches_whom(pods, web_only)
+        explain(nodes)
         show(nodes, pods)
         if KEEP:
             keep(lab, nodes, pods)
