@@ -13,7 +13,7 @@ enum {
 	CNI_LIMITED = 51, CNI_NO_ADDRESS = 101, CNI_NO_BLOCK = 102, CNI_ADDRESS_TAKEN = 103, CNI_KERNEL = 104, CNI_RULES = 105,
 	CNI_CHANGED = 106,		/* CHECK: something is not as ADD left it */
 };
-enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_CHECK_MS = 20000, CNI_STATUS_MS = 5000, CNI_SHIM_MS = 25000,
+enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_CHECK_MS = 20000, CNI_STATUS_MS = 5000, CNI_GC_MS = 20000, CNI_SHIM_MS = 25000,
        CNI_CONNECT_MS = 10000, CNI_NOTED_MS = 6000, CNI_PATIENCE_MS = 1000 };
 /* An answer's status: done, failed, or (a DEL) failed for now, so that the plugin leaves a note and succeeds. */
 enum { CNI_DONE = 0, CNI_FAILED = 1, CNI_LEAVE_NOTE = 75 };
@@ -22,7 +22,7 @@ enum { CNI_DONE = 0, CNI_FAILED = 1, CNI_LEAVE_NOTE = 75 };
 #define CNI_NOTE_FORMAT "%s/del/%s@%s"	/* run_dir, container id, interface */
 
 /* rules.c: what the specification says of verbs, versions and names. */
-enum { NEEDS_CONTAINER = 1, NEEDS_NETNS = 2, NEEDS_IFNAME = 4, NEEDS_PATH = 8, NOT_BUILT = 16 };
+enum { NEEDS_CONTAINER = 1, NEEDS_NETNS = 2, NEEDS_IFNAME = 4, NEEDS_PATH = 8 };
 struct cni_verb {
 	const char *name, *since;	/* since: the first cniVersion that has it */
 	unsigned flags;
@@ -58,6 +58,7 @@ struct cni_request {
 	unsigned carrier_tries;
 	struct deferred later;		/* what must not happen inside the pass */
 	struct ipam_request ipam;
+	unsigned releasing;		/* of a GC: addresses */
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
 	unsigned mtu;			/* of an ADD: the link's */
 	uint8_t mac[6];			/* of an ADD: what the pod's end is to have, when has_mac */
@@ -104,6 +105,9 @@ void del_give_up(struct cni_request *r, const char *why);
 void check_begin(struct cni_request *r);
 void check_give_up(struct cni_request *r, const char *why);
 void status_begin(struct cni_request *r);
+void gc_begin(struct cni_request *r);
+void gc_after_pass(struct cni_request *r);
+void gc_give_up(struct cni_request *r, const char *why);
 
 /* ends.c: both ends of a pod's link as data. */
 enum { HOST_END, POD_END, ENDS };

@@ -11,7 +11,7 @@ const struct cni_verb cni_verbs[] = {
 	{ "DEL", "0.3.1", NEEDS_CONTAINER | NEEDS_IFNAME | NEEDS_PATH },
 	{ "CHECK", "0.4.0", NEEDS_CONTAINER | NEEDS_NETNS | NEEDS_IFNAME | NEEDS_PATH },
 	{ "STATUS", "1.1.0", NEEDS_PATH },
-	{ "GC", "1.1.0", NEEDS_PATH | NOT_BUILT },
+	{ "GC", "1.1.0", NEEDS_PATH },
 	{ "VERSION", "0.3.1", 0 },
 	{ 0 },
 };

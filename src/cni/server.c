@@ -16,15 +16,17 @@
 static const struct verb {
 	const char *name;
 	void (*begin)(struct cni_request *r);
+	void (*after_pass)(struct cni_request *r);
 	void (*give_up)(struct cni_request *r, const char *why);	/* time is up */
 	unsigned limit_ms;
 	bool turn, leaves;		/* leaves: given up when the plugin leaves */
 	enum log_level failure;
 } verbs[] = {
-	{ "ADD", add_begin, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
-	{ "DEL", del_begin, del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
-	{ "CHECK", check_begin, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
-	{ "STATUS", status_begin, NULL, 0, false, false, LOG_DEBUG },	/* runtimes ask twice a second */
+	{ "ADD", add_begin, add_after_pass, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
+	{ "DEL", del_begin, del_after_pass, del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
+	{ "CHECK", check_begin, NULL, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
+	{ "STATUS", status_begin, NULL, NULL, 0, false, false, LOG_DEBUG },	/* runtimes ask twice a second */
+	{ "GC", gc_begin, gc_after_pass, gc_give_up, CNI_GC_MS, true, false, LOG_WARN },
 };
 
 static void on_turn(struct deferred *d);
@@ -284,7 +286,7 @@ static bool turn_has_come(const struct cni_request *r)
 	if (!r->cni->open)
 		return false;
 	for (const struct cni_request *older = r->cni->requests; older != r; older = older->next)
-		if (older->handle && strcmp(older->handle, r->handle) == 0)
+		if (older->handle && r->handle && strcmp(older->handle, r->handle) == 0)
 			return false;
 	return true;
 }
@@ -295,7 +297,7 @@ static void request_begin(struct cni_request *r)
 		if (strcmp(verbs[i].name, r->command) == 0)
 			r->verb = &verbs[i];
 	if (!r->verb) {
-		request_fail(r, CNI_ENVIRONMENT, "CNI_COMMAND %s: not in this version", r->command);
+		request_fail(r, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", r->command);
 		return;
 	}
 	r->adding = r->verb->begin == add_begin;
@@ -373,11 +375,7 @@ void cni_after_pass(struct cni *c)
 {
 	for (struct cni_request *r = c->requests, *next; r; r = next) {
 		next = r->next;
-		if (!r->waiting_pass)
-			continue;
-		if (r->adding)
-			add_after_pass(r);
-		else
-			del_after_pass(r);
+		if (r->waiting_pass)
+			r->verb->after_pass(r);
 	}
 }

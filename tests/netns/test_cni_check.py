@@ -311,11 +311,6 @@ def test_verb_that_the_version_does_not_have_is_code_1(one, web, verb, version):
     one.cni(verb, web.container, web.path, conf=conf, **web.identity()).refused(1, verb, version)
 
 
-def test_gc_is_not_in_this_version(one):
-    one.cni("GC", None, None, None, conf={"cniVersion": "1.1.0", "cni.dev/valid-attachments": []}).refused(
-        4, "not in this version")
-
-
 def test_check_of_nobody(one, web):
     one.cni("CHECK", container_id("nobody"), web.path, conf={"prevResult": web.result.json}, **web.identity()).refused(
         CHANGED, "no attachment")
