@@ -78,7 +78,6 @@ static int read_result(const struct json *j, json_value v, struct arena *mem, st
 	};
 	struct json_ctx c = { .j = j, .mem = mem, .e = e };
 
-	str_copy(c.path, sizeof c.path, "prevResult");
 	if (json_type(j, v) != JSON_OBJECT)
 		return json_refuse(&c, v, "want an object");
 	return json_fields(&c, v, fields, ARRAY_SIZE(fields), p);

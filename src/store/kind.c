@@ -207,15 +207,11 @@ static int identity_decode(struct json_ctx *c, json_value object, const struct o
 
 	if (rc < 0 && !(ref->kind->closed && *ref->name))
 		return rc;
-	if (rc < 0) {
+	if (rc < 0)
 		*m = (struct meta){ .namespace = arena_str(&row->mem, ref->namespace),
 				    .name = arena_str(&row->mem, ref->name), .uid = "" };
-		c->path[0] = '\0';
-	}
-	if (!object_key(key, ref)) {
-		kind_path_push(c, "metadata.name");
-		return json_refuse(c, json_path(c->j, object, "metadata.name"), "%s: not the name of a CIDR", m->name);
-	}
+	if (!object_key(key, ref))
+		return json_refuse_member(c, object, "metadata.name", "%s: not the name of a CIDR", m->name);
 	/* Of most kinds the key is the name, or can share its bytes with nothing. */
 	row->key = strcmp(key, m->name) == 0 ? m->name : arena_str(&row->mem, key);
 	return 0;
@@ -238,7 +234,7 @@ static struct row *row_decode(struct json_ctx *c, json_value object, const struc
 struct row *kind_decode(const struct json *j, json_value object, struct object_ref *ref, struct err *e)
 {
 	json_value api_version = json_get(j, object, "apiVersion"), kind = json_get(j, object, "kind");
-	struct json_ctx c = { .j = j, .e = e };
+	struct json_ctx c = { .j = j, .e = e, .root = object };
 	struct object_ref ignored;
 	const struct kind *k;
 
@@ -251,10 +247,9 @@ struct row *kind_decode(const struct json *j, json_value object, struct object_r
 	}
 	if (json_type(j, api_version) != JSON_STRING || json_type(j, kind) != JSON_STRING) {
 		bool no_kind = json_type(j, kind) != JSON_STRING;
-		json_value v = no_kind ? kind : api_version;
 
-		kind_path_push(&c, no_kind ? "kind" : "apiVersion");
-		json_refuse(&c, v < 0 ? object : v, v < 0 ? "missing" : "want a string");
+		json_refuse_member(&c, object, no_kind ? "kind" : "apiVersion",
+				   (no_kind ? kind : api_version) < 0 ? "missing" : "want a string");
 		return NULL;
 	}
 	k = kind_of(j, api_version, kind);

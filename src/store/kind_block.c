@@ -64,10 +64,9 @@ struct block_spec {
 	bool deleted, deleted_capital;
 };
 
-#define FIELD(name, member, read) { name, offsetof(struct block_spec, member), read, false }
-#define NEED(name, member, read) { name, offsetof(struct block_spec, member), read, true }
+#define FIELD(name, member, read) { "spec." name, offsetof(struct block_spec, member), read, false }
 static const struct json_field spec_fields[] = {
-	NEED("cidr", cidr, json_read_prefix),
+	{ "spec.cidr", offsetof(struct block_spec, cidr), json_read_prefix, true },
 	FIELD("affinity", affinity, json_read_string),
 	FIELD("affinityClaimTime", claim_time, json_read_string),
 	FIELD("allocations", allocations, read_value),
@@ -80,95 +79,62 @@ static const struct json_field spec_fields[] = {
 };
 
 #define ATTRIBUTE(name, member) { name, offsetof(struct block_attribute, member), json_read_string, false }
-static const struct json_field secondary_fields[] = {
-	ATTRIBUTE("node", node), ATTRIBUTE("pod", pod), ATTRIBUTE("namespace", namespace), ATTRIBUTE("type", type),
-};
-
-static int read_secondary(struct json_ctx *c, json_value v, void *field)
-{
-	return json_fields(c, v, secondary_fields, ARRAY_SIZE(secondary_fields), field);
-}
-
 static const struct json_field attribute_fields[] = {
 	ATTRIBUTE("handle_id", handle), ATTRIBUTE("releasedAt", released_at),
-	{ "secondary", 0, read_secondary, false },
+	ATTRIBUTE("secondary.namespace", namespace), ATTRIBUTE("secondary.node", node), ATTRIBUTE("secondary.pod", pod),
+	ATTRIBUTE("secondary.type", type),
 };
+enum { SECONDARY = 2 };		/* from here on */
 
 static int read_attribute(struct json_ctx *c, json_value v, void *item)
 {
 	struct block_attribute *a = item;
-	const char *raw;
 	size_t len;
+	const char *raw = json_raw(c->j, v, &len);
 
-	if (json_fields(c, v, attribute_fields, ARRAY_SIZE(attribute_fields), a) < 0)
-		return -EINVAL;
-	if (c->j->marks)		/* the text is no JSON: it is built anew when it is written */
-		return 0;
-	raw = json_raw(c->j, v, &len);
 	a->json = arena_strn(c->mem, raw, len);
-	return 0;
+	return json_fields(c, v, attribute_fields, ARRAY_SIZE(attribute_fields), a);
 }
 
 static int read_attributes(struct json_ctx *c, json_value v, struct block *b)
 {
 	void *items;
 
+	if (v < 0)
+		return 0;
 	if (json_array(c, v, sizeof *b->attributes, read_attribute, &items, &b->attribute_count) < 0)
 		return -EINVAL;
 	b->attributes = items;
-	if (b->attribute_count > INT16_MAX)
-		return json_refuse(c, v, "%u entries", b->attribute_count);
-	return 0;
+	return b->attribute_count > INT16_MAX ? json_refuse(c, v, "%u entries", b->attribute_count) : 0;
 }
 
-/* An array of whole numbers below limit, null as -1 where that may be, into scratch memory. */
-struct numbers { int64_t *n; unsigned count; };
-
-static int read_number(struct json_ctx *c, json_value v, void *item)
+static int read_number(struct json_ctx *c, json_value v, int low, unsigned limit, const char *what, int *out)
 {
-	int64_t *n = item;
+	int64_t n;
 
-	if (json_type(c->j, v) != JSON_NULL)
-		return json_read_int64(c, v, n);
-	*n = BLOCK_FREE;
-	return 0;
-}
-
-static int read_numbers(struct json_ctx *c, json_value v, struct arena *scratch, struct numbers *to)
-{
-	struct json_ctx in = *c;
-	void *items;
-
-	in.mem = scratch;
-	if (json_array(&in, v, sizeof *to->n, read_number, &items, &to->count) < 0)
+	if (json_read_int64(c, v, &n) < 0)
 		return -EINVAL;
-	to->n = items;
+	if (n < low || n >= (int64_t)limit)
+		return json_refuse(c, v, "%lld is no %s", (long long)n, what);
+	*out = (int)n;
 	return 0;
 }
 
-static int refuse_number(struct json_ctx *c, json_value v, unsigned i, int64_t n, const char *what)
+static int read_allocations(struct json_ctx *c, json_value v, struct block *b)
 {
-	const struct json *j = c->j;
-	json_value el = json_first(j, v);
+	unsigned count = json_length(c->j, v), i = 0;
 
-	for (unsigned at = 0; at < i; at++)
-		el = json_next(j, v, el);
-	kind_path_push(c, "[%u]", i);
-	return json_refuse(c, el, "%lld is no %s", (long long)n, what);
-}
+	if (v >= 0 && json_type(c->j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	if (count && count != b->size)
+		return json_refuse(c, v, "%u entries, the block has %u addresses", count, b->size);
+	json_each(c->j, v, el) {
+		int n = BLOCK_FREE;
 
-static int read_allocations(struct json_ctx *c, json_value v, struct arena *scratch, struct block *b)
-{
-	struct numbers in;
-
-	if (read_numbers(c, v, scratch, &in) < 0)
-		return -EINVAL;
-	if (in.count && in.count != b->size)
-		return json_refuse(c, v, "%u entries, the block has %u addresses", in.count, b->size);
-	for (unsigned i = 0; i < in.count; i++) {
-		if (in.n[i] < BLOCK_FREE || in.n[i] >= (int64_t)b->attribute_count)
-			return refuse_number(c, v, i, in.n[i], "index of an attribute");
-		b->allocations[i] = (int16_t)in.n[i];
+		if (json_type(c->j, el) != JSON_NULL &&
+		    read_number(c, el, BLOCK_FREE, b->attribute_count, "index of an attribute", &n) < 0)
+			return -EINVAL;
+		b->allocations[i++] = (int16_t)n;
 	}
 	return 0;
 }
@@ -182,17 +148,17 @@ static void free_put(struct block *b, bool *listed, unsigned ordinal)
 	b->unallocated[b->free_count++] = (uint16_t)ordinal;
 }
 
-static int read_unallocated(struct json_ctx *c, json_value v, struct arena *scratch, struct block *b)
+static int read_unallocated(struct json_ctx *c, json_value v, struct block *b)
 {
-	bool *listed = arena_alloc(scratch, b->size);
-	struct numbers in = { 0 };
+	bool listed[1 << HOST_BITS_MAX] = { false };
+	int n;
 
-	if (v >= 0 && read_numbers(c, v, scratch, &in) < 0)
-		return -EINVAL;
-	for (unsigned i = 0; i < in.count; i++) {
-		if (in.n[i] < 0 || in.n[i] >= (int64_t)b->size)
-			return refuse_number(c, v, i, in.n[i], "ordinal of this block");
-		free_put(b, listed, (unsigned)in.n[i]);
+	if (v >= 0 && json_type(c->j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	json_each(c->j, v, el) {
+		if (read_number(c, el, 0, b->size, "ordinal of this block", &n) < 0)
+			return -EINVAL;
+		free_put(b, listed, (unsigned)n);
 	}
 	for (unsigned i = 0; i < b->size; i++)
 		free_put(b, listed, i);
@@ -204,20 +170,18 @@ static int read_sequences(struct json_ctx *c, json_value v, struct block *b)
 	const struct json *j = c->j;
 	char text[16];
 
-	if (json_type(j, v) != JSON_OBJECT)
+	if (v >= 0 && json_type(j, v) != JSON_OBJECT)
 		return json_refuse(c, v, "want an object");
-	for (json_value name = json_first(j, v); name >= 0; name = json_next(j, v, name)) {
+	json_each(j, v, name) {
 		uint64_t ordinal;
-		size_t len, path;
+		size_t len;
 		const char *raw = json_raw(j, name, &len);
 
 		snprintf(text, sizeof text, "%.*s", len > 2 && len < 10 ? (int)len - 2 : 0, raw + 1);
 		if (str_u64(text, b->size - 1, &ordinal) < 0)
 			return json_refuse(c, name, "%s is no ordinal of this block", text);
-		path = kind_path_push(c, ".%s", text);
 		if (json_read_int64(c, json_member(j, name), &b->sequences[ordinal]) < 0)
 			return -EINVAL;
-		kind_path_pop(c, path);
 	}
 	return 0;
 }
@@ -231,29 +195,6 @@ static void set_affinity(struct block *b, const struct block_spec *s)
 	b->affinity_claim_time = s->claim_time && *s->claim_time ? s->claim_time : NULL;
 }
 
-static int read_arrays(struct json_ctx *c, const struct block_spec *s, struct arena *scratch, struct block *b)
-{
-	size_t path = kind_path_push(c, ".attributes");
-	int rc = s->attributes < 0 ? 0 : read_attributes(c, s->attributes, b);
-
-	if (rc < 0)
-		return rc;
-	kind_path_pop(c, path);
-	kind_path_push(c, ".allocations");
-	if (s->allocations >= 0 && read_allocations(c, s->allocations, scratch, b) < 0)
-		return -EINVAL;
-	kind_path_pop(c, path);
-	kind_path_push(c, ".unallocated");
-	if (read_unallocated(c, s->unallocated, scratch, b) < 0)
-		return -EINVAL;
-	kind_path_pop(c, path);
-	kind_path_push(c, ".sequenceNumberForAllocation");
-	if (s->sequences >= 0 && read_sequences(c, s->sequences, b) < 0)
-		return -EINVAL;
-	kind_path_pop(c, path);
-	return 0;
-}
-
 static void set_lends(struct block *b)
 {
 	for (unsigned i = 0; i < b->attribute_count; i++) {
@@ -263,32 +204,27 @@ static void set_lends(struct block *b)
 	}
 }
 
-static int check_cidr(struct json_ctx *c, json_value spec, const struct block_spec *s, const struct block *b)
+static int set_cidr(struct json_ctx *c, json_value object, const struct prefix *cidr, struct block *b)
 {
-	struct addr_text text = prefix_text(&s->cidr);
-	unsigned host_bits = addr_bits(&s->cidr.addr) - s->cidr.len;
+	struct addr_text text = prefix_text(cidr);
+	unsigned host_bits = addr_bits(&cidr->addr) - cidr->len;
 
-	kind_path_push(c, ".cidr");
 	if (host_bits > HOST_BITS_MAX)
-		return json_refuse(c, json_get(c->j, spec, "cidr"), "%s: more than %d addresses", text.s, 1 << HOST_BITS_MAX);
+		return json_refuse_member(c, object, "spec.cidr", "%s: more than %d addresses", text.s, 1 << HOST_BITS_MAX);
 	if (strcmp(text.s, b->row.key) != 0)
-		return json_refuse(c, json_get(c->j, spec, "cidr"), "%s: metadata.name says %s", text.s, b->row.key);
+		return json_refuse_member(c, object, "spec.cidr", "%s: metadata.name says %s", text.s, b->row.key);
+	b->cidr = *cidr;
+	b->size = 1u << host_bits;
 	return 0;
 }
 
-static int read_spec(struct json_ctx *c, json_value v, void *field)
+int block_decode(struct json_ctx *c, json_value object, struct row *row)
 {
-	struct block *b = field;
+	struct block *b = container_of(row, struct block, row);
 	struct block_spec s = { .allocations = -1, .unallocated = -1, .attributes = -1, .sequences = -1 };
-	struct arena scratch = { 0 };
-	size_t path = strlen(c->path);
-	int rc;
 
-	if (json_fields(c, v, spec_fields, ARRAY_SIZE(spec_fields), &s) < 0 || check_cidr(c, v, &s, b) < 0)
+	if (json_fields(c, object, spec_fields, ARRAY_SIZE(spec_fields), &s) < 0 || set_cidr(c, object, &s.cidr, b) < 0)
 		return -EINVAL;
-	kind_path_pop(c, path);
-	b->cidr = s.cidr;
-	b->size = 1u << (addr_bits(&s.cidr.addr) - s.cidr.len);
 	b->allocations = arena_alloc(c->mem, b->size * sizeof *b->allocations);
 	b->unallocated = arena_alloc(c->mem, b->size * sizeof *b->unallocated);
 	b->sequences = arena_alloc(c->mem, b->size * sizeof *b->sequences);
@@ -296,18 +232,11 @@ static int read_spec(struct json_ctx *c, json_value v, void *field)
 	b->sequence = s.sequence;
 	b->deleted = s.deleted || s.deleted_capital;
 	set_affinity(b, &s);
-	rc = read_arrays(c, &s, &scratch, b);
-	if (!rc)
-		set_lends(b);
-	arena_free(&scratch);
-	return rc;
-}
-
-static const struct json_field object_fields[] = { { "spec", 0, read_spec, true } };
-
-int block_decode(struct json_ctx *c, json_value object, struct row *row)
-{
-	return json_fields(c, object, object_fields, ARRAY_SIZE(object_fields), container_of(row, struct block, row));
+	if (read_attributes(c, s.attributes, b) < 0 || read_allocations(c, s.allocations, b) < 0 ||
+	    read_unallocated(c, s.unallocated, b) < 0 || read_sequences(c, s.sequences, b) < 0)
+		return -EINVAL;
+	set_lends(b);
+	return 0;
 }
 
 /* Who has which address; not the sequence numbers, nor in what order the free ones will go. */
@@ -319,23 +248,12 @@ uint64_t block_digest(const struct row *row)
 	h = digest_text(h, b->affinity);
 	for (unsigned i = 0; i < b->size; i++)
 		h = digest_number(h, (uint64_t)b->allocations[i]);
-	for (unsigned i = 0; i < b->attribute_count; i++) {
-		const struct block_attribute *a = &b->attributes[i];
-		const char *const texts[] = { a->handle, a->node, a->pod, a->namespace, a->type, a->released_at };
-
-		for (unsigned t = 0; t < ARRAY_SIZE(texts); t++)
-			h = digest_text(h, texts[t]);
-	}
+	for (unsigned i = 0; i < b->attribute_count; i++)
+		h = fields_digest(h, attribute_fields, ARRAY_SIZE(attribute_fields), &b->attributes[i]);
 	return h;
 }
 
 /* --- writing --- */
-
-static void put_some(struct json_out *o, const char *name, const char *value)
-{
-	if (value)
-		json_put_string(o, name, value);
-}
 
 static void put_attribute(struct json_out *o, const struct block_attribute *a)
 {
@@ -344,14 +262,10 @@ static void put_attribute(struct json_out *o, const struct block_attribute *a)
 		return;
 	}
 	json_open(o, NULL, '{');
-	put_some(o, "handle_id", a->handle);
-	put_some(o, "releasedAt", a->released_at);
+	fields_encode(o, attribute_fields, SECONDARY, a);
 	if (a->namespace || a->node || a->pod || a->type) {
 		json_open(o, "secondary", '{');
-		put_some(o, "namespace", a->namespace);
-		put_some(o, "node", a->node);
-		put_some(o, "pod", a->pod);
-		put_some(o, "type", a->type);
+		fields_encode(o, attribute_fields + SECONDARY, ARRAY_SIZE(attribute_fields) - SECONDARY, a);
 		json_close(o, '}');
 	}
 	json_close(o, '}');
@@ -377,8 +291,10 @@ void block_encode(struct json_out *o, const struct row *row)
 
 	json_open(o, "spec", '{');
 	json_put_string(o, "cidr", prefix_text(&b->cidr).s);
-	put_some(o, "affinity", b->affinity);
-	put_some(o, "affinityClaimTime", b->affinity_claim_time);
+	if (b->affinity)
+		json_put_string(o, "affinity", b->affinity);
+	if (b->affinity_claim_time)
+		json_put_string(o, "affinityClaimTime", b->affinity_claim_time);
 	json_put_bool(o, "strictAffinity", false);	/* nobody reads it, the schema asks for it */
 	json_open(o, "allocations", '[');
 	for (unsigned i = 0; i < b->size; i++) {

@@ -54,7 +54,30 @@ static void ip_put(struct addr ips[FAMILIES], const struct addr *a)
 		*to = *a;
 }
 
-static int read_ip(struct json_ctx *c, json_value v, void *field)
+static bool has_ips(const struct addr ips[FAMILIES])
+{
+	return ips[FAMILY_V4].family || ips[FAMILY_V6].family;
+}
+
+static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
+{
+	if (json_type(c->j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	json_each(c->j, v, el) {
+		json_value ip = json_get(c->j, el, "ip");
+		struct addr a;
+
+		if (ip < 0 || json_is(c->j, ip, ""))
+			continue;
+		if (json_read_addr(c, ip, &a) < 0)
+			return -EINVAL;
+		ip_put(field, &a);
+	}
+	return 0;
+}
+
+/* Where there is no list. */
+static int read_pod_ip(struct json_ctx *c, json_value v, void *field)
 {
 	struct addr a;
 
@@ -62,27 +85,8 @@ static int read_ip(struct json_ctx *c, json_value v, void *field)
 		return 0;
 	if (json_read_addr(c, v, &a) < 0)
 		return -EINVAL;
-	ip_put(field, &a);
-	return 0;
-}
-
-static const struct json_field pod_ip_fields[] = { { "ip", 0, read_ip, false } };
-
-static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
-{
-	const struct json *j = c->j;
-	unsigned n = 0;
-
-	if (json_type(j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	for (json_value el = json_first(j, v); el >= 0; el = json_next(j, v, el)) {
-		size_t path = kind_path_push(c, "[%u]", n++);
-		int rc = json_fields(c, el, pod_ip_fields, ARRAY_SIZE(pod_ip_fields), field);
-
-		if (rc < 0)
-			return rc;
-		kind_path_pop(c, path);
-	}
+	if (!has_ips(field))
+		ip_put(field, &a);
 	return 0;
 }
 
@@ -131,20 +135,17 @@ static int read_container_ports(struct json_ctx *c, json_value v, void *field)
 static int read_containers(struct json_ctx *c, json_value v, void *field)
 {
 	static const struct json_field fields[] = { { "ports", 0, read_container_ports, false } };
-	unsigned n = 0;
+	struct pod *p = field;
 
 	if (json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
-	for (json_value el = json_first(c->j, v); el >= 0; el = json_next(c->j, v, el)) {
-		size_t path = kind_path_push(c, "[%u]", n++);
-		struct pod *p = field;
+	json_each(c->j, v, el) {
 		struct port_list l = { p->ports, p->port_count };
 
 		if (json_fields(c, el, fields, ARRAY_SIZE(fields), &l) < 0)
 			return -EINVAL;
 		p->ports = l.port;
 		p->port_count = l.count;
-		kind_path_pop(c, path);
 	}
 	return 0;
 }
@@ -157,42 +158,16 @@ static int by_port(const void *a, const void *b)
 	return c ? c : x->protocol != y->protocol ? x->protocol - y->protocol : x->number - y->number;
 }
 
-static const struct json_field pod_spec_fields[] = {
-	{ "nodeName", offsetof(struct pod, node), json_read_string, false },
-	{ "serviceAccountName", offsetof(struct pod, service_account), json_read_string, false },
-	{ "hostNetwork", offsetof(struct pod, host_network), json_read_bool, false },
-	{ "containers", 0, read_containers, false },
-	{ "initContainers", 0, read_containers, false },
-};
-struct pod_status { enum pod_phase phase; struct addr ip[FAMILIES], ips[FAMILIES]; };
-static const struct json_field pod_status_fields[] = {
-	{ "phase", offsetof(struct pod_status, phase), read_phase, false },
-	{ "podIP", offsetof(struct pod_status, ip), read_ip, false },
-	{ "podIPs", offsetof(struct pod_status, ips), read_pod_ips, false },
-};
-
-static int read_pod_spec(struct json_ctx *c, json_value v, void *field)
-{
-	return json_fields(c, v, pod_spec_fields, ARRAY_SIZE(pod_spec_fields), field);
-}
-
-static int read_pod_status(struct json_ctx *c, json_value v, void *field)
-{
-	struct pod *p = field;
-	struct pod_status s = { 0 };
-	bool several;
-
-	if (json_fields(c, v, pod_status_fields, ARRAY_SIZE(pod_status_fields), &s) < 0)
-		return -EINVAL;
-	several = s.ips[FAMILY_V4].family || s.ips[FAMILY_V6].family;
-	p->phase = s.phase;
-	memcpy(p->ips, several ? s.ips : s.ip, sizeof p->ips);
-	return 0;
-}
-
+#define POD(name, member, read) { name, offsetof(struct pod, member), read, false }
 static const struct json_field pod_fields[] = {
-	{ "spec", 0, read_pod_spec, false },
-	{ "status", 0, read_pod_status, false },
+	POD("spec.nodeName", node, json_read_string),
+	POD("spec.serviceAccountName", service_account, json_read_string),
+	POD("spec.hostNetwork", host_network, json_read_bool),
+	{ "spec.containers", 0, read_containers, false },
+	{ "spec.initContainers", 0, read_containers, false },
+	POD("status.phase", phase, read_phase),
+	POD("status.podIPs", ips, read_pod_ips),
+	POD("status.podIP", ips, read_pod_ip),
 };
 
 /* "10.42.1.2/32,fd00::2/128", which CNI plugins leave before the kubelet has written the status. */
@@ -227,7 +202,7 @@ int pod_decode(struct json_ctx *c, json_value object, struct row *row)
 		p->node = "";
 	if (!p->service_account || !*p->service_account)
 		p->service_account = "default";
-	if (!p->ips[FAMILY_V4].family && !p->ips[FAMILY_V6].family) {
+	if (!has_ips(p->ips)) {
 		ips_of_annotation(p, "cni.projectcalico.org/podIPs");
 		ips_of_annotation(p, "cni.projectcalico.org/podIP");
 	}
@@ -239,9 +214,8 @@ uint64_t pod_digest(const struct row *row)
 	const struct pod *p = container_of(row, struct pod, row);
 	uint64_t h = meta_digest(&p->meta);
 
-	h = digest_text(digest_text(h, p->node), p->service_account);
-	h = digest_text(h, p->meta.uid);
-	h = digest_number(digest_number(h, p->phase), p->host_network);
+	h = digest_number(digest_text(h, p->meta.uid), p->phase);
+	h = fields_digest(h, pod_fields, ARRAY_SIZE(pod_fields), p);
 	for (unsigned i = 0; i < p->port_count; i++) {
 		h = digest_text(h, p->ports[i].name);
 		h = digest_number(h, (uint64_t)p->ports[i].protocol << 16 | p->ports[i].number);
@@ -311,74 +285,37 @@ static int node_annotations_read(struct json_ctx *c, json_value object, struct n
 	for (unsigned i = 0; i < ARRAY_SIZE(node_keys); i++) {
 		const char *text = label_find(n->meta.annotations, n->meta.annotation_count, node_keys[i].key);
 		struct err e = { 0 };
-		json_value annotations;
 
-		if (!text || !*text || annotation_parse(n, i, text, &e))
-			continue;
-		annotations = json_path(c->j, object, "metadata.annotations");
-		kind_path_push(c, "metadata.annotations");
-		return json_refuse(c, json_get(c->j, annotations, node_keys[i].key), "%s: %s", node_keys[i].key, e.text);
+		if (text && *text && !annotation_parse(n, i, text, &e))
+			return json_refuse(c, json_get(c->j, json_path(c->j, object, "metadata.annotations"), node_keys[i].key),
+					   "%s", e.text);
 	}
 	return 0;
 }
-
-struct node_address_text { bool internal; const char *address; };
-
-static int read_address_type(struct json_ctx *c, json_value v, void *field)
-{
-	*(bool *)field = json_is(c->j, v, "InternalIP");
-	return 0;
-}
-
-static const struct json_field node_address_fields[] = {
-	{ "type", offsetof(struct node_address_text, internal), read_address_type, false },
-	{ "address", offsetof(struct node_address_text, address), json_read_string, false },
-};
 
 /* An InternalIP stands in for the annotation; a host name is no address and is passed over. */
-static int read_address(struct json_ctx *c, json_value v, void *item)
+static int read_addresses(struct json_ctx *c, json_value v, void *field)
 {
-	struct node_address_text t = { 0 };
-	struct prefix *address = item;
-	struct addr a;
+	struct prefix *address = field;
+	struct arena scratch = { 0 };
 
-	if (json_fields(c, v, node_address_fields, ARRAY_SIZE(node_address_fields), &t) < 0)
-		return -EINVAL;
-	if (t.internal && t.address && addr_parse(&a, t.address, NULL) == 0)
-		*address = prefix_host(&a);
+	if (json_type(c->j, v) != JSON_ARRAY)
+		return json_refuse(c, v, "want an array");
+	json_each(c->j, v, el) {
+		const char *text = json_string(c->j, json_get(c->j, el, "address"), &scratch);
+		struct addr a;
+
+		if (text && json_is(c->j, json_get(c->j, el, "type"), "InternalIP") && addr_parse(&a, text, NULL) == 0 &&
+		    !address[family_index(a.family)].addr.family)
+			address[family_index(a.family)] = prefix_host(&a);
+	}
+	arena_free(&scratch);
 	return 0;
 }
 
-static int read_addresses(struct json_ctx *c, json_value v, void *field)
-{
-	struct node *n = field;
-	struct arena scratch = { 0 };
-	struct json_ctx in = *c;
-	void *items;
-	unsigned count;
-	int rc;
-
-	in.mem = &scratch;
-	rc = json_array(&in, v, sizeof(struct prefix), read_address, &items, &count);
-	for (unsigned i = 0; rc == 0 && i < count; i++) {
-		const struct prefix *p = (struct prefix *)items + i;
-		struct prefix *to = &n->address[family_index(p->addr.family)];
-
-		if (p->addr.family && !to->addr.family)
-			*to = *p;
-	}
-	arena_free(&scratch);
-	return rc;
-}
-
-static const struct json_field node_status_fields[] = { { "addresses", 0, read_addresses, false } };
-
-static int read_node_status(struct json_ctx *c, json_value v, void *field)
-{
-	return json_fields(c, v, node_status_fields, ARRAY_SIZE(node_status_fields), field);
-}
-
-static const struct json_field node_fields[] = { { "status", 0, read_node_status, false } };
+static const struct json_field node_fields[] = {
+	{ "status.addresses", offsetof(struct node, address), read_addresses, false },
+};
 
 void node_vxlan_mac(uint8_t mac[6], const char *name, int family)
 {

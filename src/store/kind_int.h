@@ -3,10 +3,6 @@
 /* Shared by kind.c and the decoders. */
 #include "store/kind.h"
 
-/* A copy of the path's end, to be given back: errors in between name what is read. */
-size_t kind_path_push(struct json_ctx *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void kind_path_pop(struct json_ctx *c, size_t len);
-
 /* Reader that keeps the value itself, to be read later. */
 int read_value(struct json_ctx *c, json_value v, void *field);		/* json_value */
 /* true, false, or these as a string (a BlockAffinity's in the v1 group). */
@@ -25,6 +21,14 @@ struct string_map string_map_overlay(struct arena *mem, struct string_map under,
 /* metadata into *m; strings go to mem, which need not be c->mem. */
 int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m, struct arena *mem);
 void meta_encode_rest(struct json_out *o, const struct meta *m);	/* what follows the version */
+
+/*
+ * The way back by the same table: what is a text, a boolean or a prefix (by its reader) is written
+ * under the end of its path, or goes into the digest; all other fields are the caller's.  What is "" or
+ * false is left out.
+ */
+void fields_encode(struct json_out *o, const struct json_field *fields, unsigned count, const void *row);
+uint64_t fields_digest(uint64_t h, const struct json_field *fields, unsigned count, const void *row);
 
 /* Digests are built up field by field; NULL and "" differ. */
 uint64_t digest_bytes(uint64_t h, const void *data, size_t len);

@@ -57,30 +57,21 @@ static int read_state(struct json_ctx *c, json_value v, void *field)
 	return 0;
 }
 
-#define FIELD(name, member, read) { name, offsetof(struct affinity, member), read, false }
-#define NEED(name, member, read) { name, offsetof(struct affinity, member), read, true }
+#define FIELD(name, member, read, required) { "spec." name, offsetof(struct affinity, member), read, required }
 static const struct json_field affinity_fields[] = {
-	NEED("cidr", cidr, json_read_prefix),
-	NEED("node", node, json_read_string),
-	FIELD("type", type, json_read_string),
-	FIELD("state", state, read_state),
-	FIELD("deleted", deleted, read_loose_bool),
+	FIELD("node", node, json_read_string, true),
+	FIELD("type", type, json_read_string, false),
+	FIELD("cidr", cidr, json_read_prefix, true),
+	FIELD("state", state, read_state, false),
+	FIELD("deleted", deleted, read_loose_bool, false),
 };
 #undef FIELD
-#undef NEED
-
-static int read_affinity(struct json_ctx *c, json_value v, void *field)
-{
-	return json_fields(c, v, affinity_fields, ARRAY_SIZE(affinity_fields), field);
-}
-
-static const struct json_field affinity_object_fields[] = { { "spec", 0, read_affinity, true } };
 
 int affinity_decode(struct json_ctx *c, json_value object, struct row *row)
 {
 	struct affinity *a = container_of(row, struct affinity, row);
 
-	if (json_fields(c, object, affinity_object_fields, ARRAY_SIZE(affinity_object_fields), a) < 0)
+	if (json_fields(c, object, affinity_fields, ARRAY_SIZE(affinity_fields), a) < 0)
 		return -EINVAL;
 	if (!a->type || !*a->type)
 		a->type = "host";
@@ -90,9 +81,9 @@ int affinity_decode(struct json_ctx *c, json_value object, struct row *row)
 uint64_t affinity_digest(const struct row *row)
 {
 	const struct affinity *a = container_of(row, struct affinity, row);
-	uint64_t h = digest_bytes(a->deleted | a->meta.deleting << 1, &a->cidr, sizeof a->cidr);
+	uint64_t h = digest_number(a->deleted | a->meta.deleting << 1, a->state);
 
-	h = digest_number(digest_text(digest_text(h, a->node), a->type), a->state);
+	h = fields_digest(h, affinity_fields, ARRAY_SIZE(affinity_fields), a);
 	return digest_labels(h, a->meta.labels, a->meta.label_count);
 }
 
@@ -102,84 +93,47 @@ void affinity_encode(struct json_out *o, const struct row *row)
 
 	json_open(o, "spec", '{');
 	json_put_string(o, "state", state_words[a->state]);
-	json_put_string(o, "node", a->node);
-	json_put_string(o, "type", a->type);
-	json_put_string(o, "cidr", prefix_text(&a->cidr).s);
+	fields_encode(o, affinity_fields, ARRAY_SIZE(affinity_fields), a);
 	json_put_string(o, "deleted", a->deleted ? "true" : "false");	/* a string, in the group that we write */
 	json_close(o, '}');
 }
 
 /* --- IPAMHandle --- */
 
-struct handle_spec {
-	const char *id;
-	json_value blocks;
-	bool deleted;
-};
-
-#define FIELD(name, member, read) { name, offsetof(struct handle_spec, member), read, false }
-#define NEED(name, member, read) { name, offsetof(struct handle_spec, member), read, true }
-static const struct json_field handle_fields[] = {
-	NEED("handleID", id, json_read_string),
-	FIELD("block", blocks, read_value),
-	FIELD("deleted", deleted, read_loose_bool),
-};
-
 /* A member "10.42.17.64/26": 3 of the map. */
 static int read_handle_block(struct json_ctx *c, json_value name, struct handle_block *to)
 {
-	json_value value = json_member(c->j, name);
 	uint32_t count;
 
-	if (json_read_prefix(c, name, &to->cidr) < 0)
-		return -EINVAL;
-	kind_path_push(c, ".%s", prefix_text(&to->cidr).s);
-	if (json_read_u32(c, value, &count) < 0)
+	if (json_read_prefix(c, name, &to->cidr) < 0 || json_read_u32(c, json_member(c->j, name), &count) < 0)
 		return -EINVAL;
 	to->count = count;
 	return 0;
 }
 
-static int read_handle_blocks(struct json_ctx *c, json_value v, struct handle *h)
-{
-	const struct json *j = c->j;
-	size_t path = kind_path_push(c, ".block");
-	size_t each = strlen(c->path);
-
-	if (v < 0) {
-		kind_path_pop(c, path);
-		return 0;
-	}
-	if (json_type(j, v) != JSON_OBJECT)
-		return json_refuse(c, v, "want an object");
-	h->blocks = arena_alloc(c->mem, json_length(j, v) * sizeof *h->blocks);
-	for (json_value name = json_first(j, v); name >= 0; name = json_next(j, v, name)) {
-		if (read_handle_block(c, name, &h->blocks[h->block_count++]) < 0)
-			return -EINVAL;
-		kind_path_pop(c, each);
-	}
-	kind_path_pop(c, path);
-	return 0;
-}
-
-static int read_handle(struct json_ctx *c, json_value v, void *field)
+static int read_handle_blocks(struct json_ctx *c, json_value v, void *field)
 {
 	struct handle *h = field;
-	struct handle_spec s = { .blocks = -1 };
 
-	if (json_fields(c, v, handle_fields, ARRAY_SIZE(handle_fields), &s) < 0 || read_handle_blocks(c, s.blocks, h) < 0)
-		return -EINVAL;
-	h->id = s.id;
-	h->deleted = s.deleted;
+	if (json_type(c->j, v) != JSON_OBJECT)
+		return json_refuse(c, v, "want an object");
+	h->blocks = arena_alloc(c->mem, json_length(c->j, v) * sizeof *h->blocks);
+	json_each(c->j, v, name) {
+		if (read_handle_block(c, name, &h->blocks[h->block_count++]) < 0)
+			return -EINVAL;
+	}
 	return 0;
 }
 
-static const struct json_field handle_object_fields[] = { { "spec", 0, read_handle, true } };
+static const struct json_field handle_fields[] = {
+	{ "spec.handleID", offsetof(struct handle, id), json_read_string, true },
+	{ "spec.block", 0, read_handle_blocks, false },
+	{ "spec.deleted", offsetof(struct handle, deleted), read_loose_bool, false },
+};
 
 int handle_decode(struct json_ctx *c, json_value object, struct row *row)
 {
-	return json_fields(c, object, handle_object_fields, ARRAY_SIZE(handle_object_fields),
-			   container_of(row, struct handle, row));
+	return json_fields(c, object, handle_fields, ARRAY_SIZE(handle_fields), container_of(row, struct handle, row));
 }
 
 uint64_t handle_digest(const struct row *row)

@@ -8,7 +8,6 @@
 #include "store/kind_int.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +17,6 @@
 static const char wrapped_key[] = "projectcalico.org/metadata";
 /* What kubectl leaves behind: the whole object once more. */
 static const char last_applied_key[] = "kubectl.kubernetes.io/last-applied-configuration";
-
-size_t kind_path_push(struct json_ctx *c, const char *fmt, ...)
-{
-	size_t len = strlen(c->path);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(c->path + len, sizeof c->path - len, fmt, ap);
-	va_end(ap);
-	return len;
-}
-
-void kind_path_pop(struct json_ctx *c, size_t len)
-{
-	c->path[len] = '\0';
-}
 
 /* --- readers --- */
 
@@ -88,13 +71,13 @@ int read_string_map(struct json_ctx *c, json_value v, void *field)
 		return json_refuse(c, v, "want an object");
 	map->count = json_length(j, v);
 	map->entry = to = arena_alloc(c->mem, map->count * sizeof *to);
-	for (json_value name = json_first(j, v); name >= 0; name = json_next(j, v, name), to++) {
+	json_each(j, v, name) {
 		json_value value = json_member(j, name);
 
 		to->key = json_string(j, name, c->mem);
 		to->value = json_type(j, value) == JSON_NULL ? "" : json_string(j, value, c->mem);
-		if (!to->value)
-			return json_refuse(c, value, "%s: want a string", to->key);
+		if (!to++->value)
+			return json_refuse(c, value, "want a string");
 	}
 	qsort(map->entry, map->count, sizeof *to, by_key);
 	for (unsigned i = 1; i < map->count; i++) {
@@ -127,27 +110,19 @@ struct meta_text {
 };
 
 #define FIELD(name, member, read) { name, offsetof(struct meta_text, member), read, false }
-#define NEED(name, member, read) { name, offsetof(struct meta_text, member), read, true }
 static const struct json_field meta_fields[] = {
-	NEED("name", name, json_read_string),
-	FIELD("namespace", namespace, json_read_string),
-	FIELD("uid", uid, json_read_string),
-	FIELD("resourceVersion", version, json_read_string),
-	FIELD("deletionTimestamp", deletion, json_read_string),
-	FIELD("labels", labels, read_string_map),
-	FIELD("annotations", annotations, read_string_map),
+	{ "metadata.name", offsetof(struct meta_text, name), json_read_string, true },
+	FIELD("metadata.namespace", namespace, json_read_string),
+	FIELD("metadata.uid", uid, json_read_string),
+	FIELD("metadata.resourceVersion", version, json_read_string),
+	FIELD("metadata.deletionTimestamp", deletion, json_read_string),
+	FIELD("metadata.labels", labels, read_string_map),
+	FIELD("metadata.annotations", annotations, read_string_map),
 };
 static const struct json_field wrapped_fields[] = {
 	FIELD("labels", labels, read_string_map),
 	FIELD("annotations", annotations, read_string_map),
 };
-
-static int read_meta(struct json_ctx *c, json_value v, void *field)
-{
-	return json_fields(c, v, meta_fields, ARRAY_SIZE(meta_fields), field);
-}
-
-static const struct json_field object_fields[] = { { "metadata", 0, read_meta, true } };
 
 static const struct label *map_find(const struct string_map *map, const char *key)
 {
@@ -174,21 +149,11 @@ static int unwrap(struct json_ctx *c, json_value object, struct meta_text *t)
 		rc = json_fields(&in, 0, wrapped_fields, ARRAY_SIZE(wrapped_fields), &inner);
 		json_free(&j);
 	}
-	if (rc < 0) {
-		kind_path_push(c, "metadata.annotations");
-		return json_refuse(c, json_path(c->j, object, "metadata.annotations"), "%s: %s", wrapped_key, e.text);
-	}
+	if (rc < 0)
+		return json_refuse_member(c, object, "metadata.annotations", "%s: %s", wrapped_key, e.text);
 	t->labels = string_map_overlay(c->mem, t->labels, inner.labels);
 	t->annotations = string_map_overlay(c->mem, t->annotations, inner.annotations);
 	return 0;
-}
-
-static int refuse_meta(struct json_ctx *c, json_value object, const char *member, const char *text, const char *want)
-{
-	json_value meta = json_get(c->j, object, "metadata"), v = json_get(c->j, meta, member);
-
-	kind_path_push(c, "metadata.%s", member);
-	return json_refuse(c, v < 0 ? meta : v, "%s: %s", text, want);
 }
 
 /* The API server's defaults, and names that are names. */
@@ -199,9 +164,10 @@ static int complete(struct json_ctx *c, json_value object, const struct kind *k,
 	else if (!t->namespace || !*t->namespace)
 		t->namespace = "default";
 	if (k->namespaced && !kind_name_ok(k, t->namespace, "x"))
-		return refuse_meta(c, object, "namespace", t->namespace, "not a namespace's name");
+		return json_refuse_member(c, object, "metadata.namespace", "%s: not a namespace's name", t->namespace);
 	if (!kind_name_ok(k, t->namespace, t->name))
-		return refuse_meta(c, object, "name", t->name, "want lower case letters, digits, '-' and '.'");
+		return json_refuse_member(c, object, "metadata.name", "%s: want lower case letters, digits, '-' and '.'",
+					  t->name);
 	if (strcmp(k->kind, "Namespace") == 0) {
 		struct label own = { "kubernetes.io/metadata.name", t->name };
 
@@ -282,11 +248,11 @@ int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, str
 	int rc;
 
 	in.mem = &scratch;
-	rc = json_fields(&in, object, object_fields, ARRAY_SIZE(object_fields), &t);
+	rc = json_fields(&in, object, meta_fields, ARRAY_SIZE(meta_fields), &t);
 	if (rc == 0)
 		rc = complete(&in, object, k, &t);
 	if (rc == 0 && t.version && *t.version && str_u64(t.version, UINT64_MAX, &m->version) < 0)
-		rc = refuse_meta(&in, object, "resourceVersion", t.version, "want a decimal number");
+		rc = json_refuse_member(&in, object, "metadata.resourceVersion", "%s: want a decimal number", t.version);
 	if (rc == 0) {
 		filter(k, &t.annotations);
 		pack_meta(mem, m, &t);
@@ -311,6 +277,22 @@ void meta_encode_rest(struct json_out *o, const struct meta *m)
 		json_put_string(o, "uid", m->uid);
 	put_map(o, "labels", m->labels, m->label_count);
 	put_map(o, "annotations", m->annotations, m->annotation_count);
+}
+
+void fields_encode(struct json_out *o, const struct json_field *fields, unsigned count, const void *row)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const void *at = (const char *)row + fields[i].offset;
+		const char *dot = strrchr(fields[i].name, '.'), *name = dot ? dot + 1 : fields[i].name;
+		const char *text = fields[i].read == json_read_string ? *(const char *const *)at : NULL;
+
+		if (text && *text)
+			json_put_string(o, name, text);
+		else if (fields[i].read == json_read_bool && *(const bool *)at)
+			json_put_bool(o, name, true);
+		else if (fields[i].read == json_read_prefix)
+			json_put_string(o, name, prefix_text(at).s);
+	}
 }
 
 /* --- digests --- */
@@ -340,6 +322,22 @@ uint64_t digest_bytes(uint64_t h, const void *data, size_t len)
 uint64_t digest_text(uint64_t h, const char *text)
 {
 	return text ? digest_bytes(h, text, strlen(text)) : digest_number(h, UINT64_MAX);
+}
+
+uint64_t fields_digest(uint64_t h, const struct json_field *fields, unsigned count, const void *row)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const void *at = (const char *)row + fields[i].offset;
+		const char *text = fields[i].read == json_read_string ? *(const char *const *)at : NULL;
+
+		if (fields[i].read == json_read_string)
+			h = digest_text(h, text ? text : "");
+		else if (fields[i].read == json_read_bool)
+			h = digest_number(h, *(const bool *)at);
+		else if (fields[i].read == json_read_prefix)
+			h = digest_bytes(h, at, sizeof(struct prefix));
+	}
+	return h;
 }
 
 uint64_t digest_labels(uint64_t h, const struct label *l, unsigned count)

@@ -118,16 +118,11 @@ static int read_expression(struct json_ctx *c, json_value v, void *field)
 
 static int read_match_expressions(struct json_ctx *c, json_value v, void *field)
 {
-	unsigned n = 0;
-
 	if (json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
-	for (json_value el = json_first(c->j, v); el >= 0; el = json_next(c->j, v, el)) {
-		size_t path = kind_path_push(c, "[%u]", n++);
-
+	json_each(c->j, v, el) {
 		if (read_expression(c, el, field) < 0)
 			return -EINVAL;
-		kind_path_pop(c, path);
 	}
 	return 0;
 }
@@ -186,14 +181,15 @@ static int read_ip_block(struct json_ctx *c, json_value v, void *field)
 {
 	struct ip_block b = { 0 };
 	struct peer *p = field;
+	unsigned i = 0;
 
 	if (json_fields(c, v, block_fields, ARRAY_SIZE(block_fields), &b) < 0)
 		return -EINVAL;
-	for (unsigned i = 0; i < b.except_count; i++) {
-		if (prefix_covers(&b.cidr, &b.except[i]) && b.except[i].len > b.cidr.len)
-			continue;
-		kind_path_push(c, ".except[%u]", i);
-		return json_refuse(c, v, "%s: not a part of %s", prefix_text(&b.except[i]).s, prefix_text(&b.cidr).s);
+	json_each(c->j, json_get(c->j, v, "except"), el) {
+		const struct prefix *x = &b.except[i++];
+
+		if (!prefix_covers(&b.cidr, x) || x->len <= b.cidr.len)
+			return json_refuse(c, el, "%s: not a part of %s", prefix_text(x).s, prefix_text(&b.cidr).s);
 	}
 	p->net = b.cidr;
 	p->except = b.except;
@@ -347,7 +343,6 @@ static int rules_read(struct json_ctx *c, json_value spec, enum direction d, str
 {
 	static const char *const names[DIRECTIONS] = { "ingress", "egress" };
 	json_value v = json_get(c->j, spec, names[d]);
-	size_t path = kind_path_push(c, "spec.%s", names[d]);
 	void *items = NULL;
 	unsigned count = 0;
 	int rc = 0;
@@ -355,7 +350,6 @@ static int rules_read(struct json_ctx *c, json_value spec, enum direction d, str
 	if (json_type(c->j, v) != JSON_NULL)
 		rc = json_array(c, v, sizeof(struct policy_rule), d == INGRESS ? read_ingress_rule : read_egress_rule,
 				&items, &count);
-	kind_path_pop(c, path);
 	if (rc < 0)
 		return rc;
 	peers_complete(items, count, p->meta.namespace);
@@ -372,15 +366,11 @@ static int types_read(struct json_ctx *c, json_value spec, struct policy *p)
 	json_value v = json_get(c->j, spec, "policyTypes");
 	bool named[DIRECTIONS] = { false };
 
-	if (json_type(c->j, v) != JSON_NULL && json_type(c->j, v) != JSON_ARRAY) {
-		kind_path_push(c, "spec.policyTypes");
+	if (json_type(c->j, v) != JSON_NULL && json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
-	}
-	for (json_value el = json_first(c->j, v); el >= 0; el = json_next(c->j, v, el)) {
-		size_t path = kind_path_push(c, "spec.policyTypes");
+	json_each(c->j, v, el) {
 		int d = json_is(c->j, el, "") ? json_refuse(c, el, "want Ingress or Egress") : read_word(c, el, words);
 
-		kind_path_pop(c, path);
 		if (d < 0)
 			return -EINVAL;
 		named[d] = true;
@@ -397,10 +387,8 @@ static int target_read(struct json_ctx *c, json_value spec, struct policy *p)
 {
 	json_value v = json_get(c->j, spec, "podSelector");
 	const struct selector *s = NULL;
-	size_t path = kind_path_push(c, "spec.podSelector");
 	int rc = json_type(c->j, v) == JSON_NULL ? 0 : read_selector(c, v, &s);
 
-	kind_path_pop(c, path);
 	p->target = (struct peer){ .pods = s, .namespace = p->meta.namespace };
 	return rc;
 }
@@ -408,20 +396,13 @@ static int target_read(struct json_ctx *c, json_value spec, struct policy *p)
 static int spec_read(struct json_ctx *c, json_value object, struct policy *p)
 {
 	json_value spec = json_get(c->j, object, "spec");
-	struct err ignored, *first = c->e;
 	int rc;
 
-	if (json_type(c->j, spec) != JSON_OBJECT && json_type(c->j, spec) != JSON_NULL) {
-		kind_path_push(c, "spec");
+	if (json_type(c->j, spec) != JSON_OBJECT && json_type(c->j, spec) != JSON_NULL)
 		return json_refuse(c, spec, "want an object");
-	}
 	rc = target_read(c, spec, p);
-	c->e = rc < 0 ? &ignored : first;
-	c->path[0] = '\0';
 	if (types_read(c, spec, p) < 0)
 		rc = -EINVAL;
-	c->e = first;
-	c->path[0] = '\0';
 	for (int d = INGRESS; d < DIRECTIONS && rc == 0; d++)
 		rc = rules_read(c, spec, d, p);
 	return rc;
@@ -438,9 +419,7 @@ static uint64_t text_digest(struct json_ctx *c, json_value v)
 int policy_decode(struct json_ctx *c, json_value object, struct row *row)
 {
 	struct policy *p = container_of(row, struct policy, row);
-	struct err ignored = { 0 }, *first = c->e;
-	bool refused = first->code;
-	int rc;
+	bool refused = c->e->code;	/* its metadata was */
 
 	p->kind = "NetworkPolicy";
 	p->tier = "default";
@@ -448,13 +427,10 @@ int policy_decode(struct json_ctx *c, json_value object, struct row *row)
 	p->target.namespace = p->meta.namespace;
 	p->applies[INGRESS] = p->applies[EGRESS] = true;
 	p->content = text_digest(c, json_get(c->j, object, "spec"));
-	c->e = refused ? &ignored : first;
-	rc = spec_read(c, object, p);
-	c->e = first;
-	if (rc == 0 && !refused)
+	if (spec_read(c, object, p) == 0 && !refused)
 		return 0;
 	memset(p->rule_count, 0, sizeof p->rule_count);
-	p->bad = arena_str(&row->mem, first->text);
+	p->bad = arena_str(&row->mem, c->e->text);
 	return -EINVAL;
 }
 

@@ -71,7 +71,7 @@ static bool list_read(struct walk *w, json_value v)
 {
 	json_value items = json_get(w->j, v, "items");
 	struct store_object bad = { .doc = w->j, .value = v };
-	struct json_ctx c = { .j = w->j, .e = &bad.err, .path = "items" };
+	struct json_ctx c = { .j = w->j, .e = &bad.err, .root = v };
 
 	if (json_type(w->j, items) == JSON_NULL)
 		return true;
@@ -79,7 +79,7 @@ static bool list_read(struct walk *w, json_value v)
 		json_refuse(&c, items, "want an array");
 		return object_give(w, &bad);
 	}
-	for (json_value item = json_first(w->j, items); item >= 0; item = json_next(w->j, items, item)) {
+	json_each(w->j, items, item) {
 		if (!object_read(w, item))
 			return false;
 	}

@@ -174,29 +174,28 @@ json_value json_member(const struct json *j, json_value name)
 	return name + 1;
 }
 
-json_value json_get(const struct json *j, json_value object, const char *name)
+json_value json_get_bytes(const struct json *j, json_value object, const char *name, size_t len)
 {
 	if (json_type(j, object) != JSON_OBJECT)
 		return -1;
-	for (json_value v = json_first(j, object); v >= 0; v = json_next(j, object, v)) {
-		if (json_is(j, v, name))
+	json_each(j, object, v) {
+		if (json_is_bytes(j, v, name, len))
 			return json_member(j, v);
 	}
 	return -1;
 }
 
+json_value json_get(const struct json *j, json_value object, const char *name)
+{
+	return json_get_bytes(j, object, name, strlen(name));
+}
+
 json_value json_path(const struct json *j, json_value object, const char *path)
 {
-	char name[64];
-
 	for (;;) {
 		size_t len = strcspn(path, ".");
 
-		if (len >= sizeof name)
-			return -1;
-		memcpy(name, path, len);
-		name[len] = '\0';
-		object = json_get(j, object, name);
+		object = json_get_bytes(j, object, path, len);
 		if (object < 0 || !path[len])
 			return object;
 		path += len + 1;
@@ -275,8 +274,13 @@ const char *json_string(const struct json *j, json_value v, struct arena *mem)
 
 bool json_is(const struct json *j, json_value v, const char *text)
 {
+	return json_is_bytes(j, v, text, strlen(text));
+}
+
+bool json_is_bytes(const struct json *j, json_value v, const char *text, size_t left)
+{
 	const char *at, *end;
-	size_t len, left = strlen(text);
+	size_t len;
 
 	if (json_type(j, v) != JSON_STRING)
 		return false;

@@ -48,6 +48,8 @@ unsigned json_length(const struct json *j, json_value container);	/* members or 
 json_value json_first(const struct json *j, json_value container);	/* -1 when empty */
 json_value json_next(const struct json *j, json_value container, json_value v);
 json_value json_member(const struct json *j, json_value name);	/* value of a member from its name */
+#define json_each(j, container, v) \
+	for (json_value v = json_first(j, container); v >= 0; v = json_next(j, container, v))
 
 /* Unescaped copy; NULL unless v is a string.  json_is compares without a copy when nothing is escaped. */
 const char *json_string(const struct json *j, json_value v, struct arena *mem);
@@ -56,16 +58,16 @@ int json_int(const struct json *j, json_value v, int64_t *out);	/* -EINVAL, -ERA
 int json_bool(const struct json *j, json_value v, bool *out);
 
 /*
- * Decoding by a table.  Each row names a member, where its value goes and the
- * reader for it.  Null counts as absent.  A member that appears twice among
- * those we read is refused; members that no row names are skipped.  Errors:
- * "LINE:COL: <path>: text" in *e.
+ * Decoding by a table.  Each row names a member ("spec.cidr" is one of an object
+ * inside), where its value goes and the reader for it.  Null counts as absent.  A
+ * member that appears twice among those we read is refused; members that no row
+ * names are skipped.  Errors: "LINE:COL: <path>: text" in *e.
  */
 struct json_ctx {
 	const struct json *j;
 	struct arena *mem;		/* strings and arrays go here */
 	struct err *e;
-	char path[160];			/* of the value being read, "spec.cidr" */
+	json_value root;		/* errors name the way from here: "spec.peers[2]" */
 };
 struct json_field {
 	const char *name;
@@ -74,14 +76,13 @@ struct json_field {
 	bool required;
 };
 int json_fields(struct json_ctx *c, json_value object, const struct json_field *fields, unsigned count, void *out);
-/*
- * The elements of the array v, each read into size bytes of *items (in c->mem); the path
- * says which one: "spec.peers[2]".  -EINVAL when v is no array or too long.
- */
+/* The elements of the array v, each read into size bytes of *items (in c->mem).  -EINVAL when v is no array or too long. */
 int json_array(struct json_ctx *c, json_value v, size_t size,
 	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count);
-/* Refuses v: puts place and path before the text; returns -EINVAL.  A second refusal leaves *e as it is. */
+/* Refuses v, or a member of it that may be missing: puts place and path before the text; returns -EINVAL.  The first refusal counts. */
 int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int json_refuse_member(struct json_ctx *c, json_value object, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* Readers for common types. */
 int json_read_string(struct json_ctx *c, json_value v, void *field);	/* const char * */

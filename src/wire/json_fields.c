@@ -7,156 +7,150 @@
 
 #include "wire/json_int.h"
 
-enum { FIELDS_MAX = 64, NAME_MAX_BYTES = 64 };
+enum { PATH_SIZE = 160, NAME_SHOWN = 80 };
 
-int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...)
+/* --- errors --- */
+
+/* The child of container that v is or lies in; at: its value.  -1: none. */
+static json_value child_around(const struct json *j, json_value container, json_value v, json_value *at, unsigned *index)
 {
-	char text[sizeof c->e->text];
-	unsigned line, column;
-	va_list ap;
+	bool object = json_type(j, container) == JSON_OBJECT;
 
-	if (c->e->code)
-		return -EINVAL;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	json_place(c->j, v, &line, &column);
-	return err_set(c->e, EINVAL, "%u:%u: %s%s%s", line, column, c->path, *c->path ? ": " : "", text);
-}
-
-/* Extends the path by fmt; returns what path_pop() wants.  A path that is too long is cut. */
-static size_t __attribute__((format(printf, 2, 3))) path_push(struct json_ctx *c, const char *fmt, ...)
-{
-	size_t len = strlen(c->path);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(c->path + len, sizeof c->path - len, fmt, ap);
-	va_end(ap);
-	return len;
-}
-
-static void path_pop(struct json_ctx *c, size_t len)
-{
-	c->path[len] = '\0';
-}
-
-static size_t path_push_name(struct json_ctx *c, const char *name)
-{
-	return path_push(c, "%s%s", *c->path ? "." : "", name);
-}
-
-/*
- * Members may be many and hostile, so a name is first looked up by length:
- * bit i of lengths[n] is set when fields[i].name has n bytes.
- */
-struct lookup {
-	const struct json_field *fields;
-	uint64_t lengths[NAME_MAX_BYTES];
-};
-
-static void lookup_init(struct lookup *l, const struct json_field *fields, unsigned count)
-{
-	*l = (struct lookup){ .fields = fields };
-	for (unsigned i = 0; i < count && i < FIELDS_MAX; i++)
-		l->lengths[strlen(fields[i].name) % NAME_MAX_BYTES] |= 1ull << i;
-}
-
-/* The decoded text of a name into buf; -1 when it is longer than any field's. */
-static int name_text(const struct json *j, json_value name, char buf[NAME_MAX_BYTES])
-{
-	const char *at = j->text + j->tokens[name].start, *end = j->text + j->tokens[name].end;
-	unsigned len = 0;
-
-	while (at < end) {
-		char c[4];
-		unsigned n = json_char(&at, c);
-
-		if (len + n >= NAME_MAX_BYTES)
-			return -1;
-		memcpy(buf + len, c, n);
-		len += n;
-	}
-	return (int)len;
-}
-
-/* Index of the field that the name token names, or -1. */
-static int lookup_find(const struct lookup *l, const struct json *j, json_value name)
-{
-	char buf[NAME_MAX_BYTES];
-	int len = name_text(j, name, buf);
-	uint64_t maybe = len < 0 ? 0 : l->lengths[len];
-
-	for (int i = 0; maybe; i++, maybe >>= 1) {
-		if ((maybe & 1) && memcmp(buf, l->fields[i].name, (size_t)len) == 0)
-			return i;
+	*index = 0;
+	json_each(j, container, child) {
+		*at = object ? json_member(j, child) : child;
+		if (v >= child && v < j->tokens[*at].next)
+			return child;
+		(*index)++;
 	}
 	return -1;
 }
 
-static int read_member(struct json_ctx *c, const struct json_field *f, json_value name, bool again, void *out)
+/* The way from the value at to v, which lies in it. */
+static void path_text(const struct json *j, json_value at, json_value v, char path[PATH_SIZE])
 {
-	json_value v = json_member(c->j, name);
-	size_t path = path_push_name(c, f->name);
-	int rc = 0;
+	size_t len = 0;
+	unsigned index;
 
-	if (again)
-		rc = json_refuse(c, name, "given twice");
-	else if (json_type(c->j, v) != JSON_NULL)
-		rc = f->read(c, v, (char *)out + f->offset);
-	path_pop(c, path);
-	return rc;
+	path[0] = '\0';
+	while (at != v && len < PATH_SIZE) {
+		json_value inside = at, child = child_around(j, at, v, &inside, &index);
+		const struct json_token *t = &j->tokens[child < 0 ? 0 : child];
+
+		if (child < 0)
+			return;
+		if (child == inside)
+			len += (size_t)snprintf(path + len, PATH_SIZE - len, "[%u]", index);
+		else
+			len += (size_t)snprintf(path + len, PATH_SIZE - len, "%s%.*s", len ? "." : "",
+						t->end - t->start < NAME_SHOWN ? t->end - t->start : NAME_SHOWN,
+						j->text + t->start);
+		at = v == child ? v : inside;
+	}
 }
 
-static int find_missing(struct json_ctx *c, json_value object, const struct json_field *fields, unsigned count,
-			uint64_t have)
+/* more: what follows the path of v, or "". */
+static int refuse(struct json_ctx *c, json_value v, const char *more, const char *fmt, va_list ap)
 {
-	for (unsigned i = 0; i < count; i++) {
-		size_t path;
-		int rc;
+	char text[sizeof c->e->text], path[PATH_SIZE];
+	unsigned line, column;
 
-		if (!fields[i].required || have >> i & 1)
-			continue;
-		path = path_push_name(c, fields[i].name);
-		rc = json_refuse(c, object, "missing");
-		path_pop(c, path);
-		return rc;
+	if (c->e->code)
+		return -EINVAL;
+	vsnprintf(text, sizeof text, fmt, ap);
+	path_text(c->j, c->root, v, path);
+	json_place(c->j, v, &line, &column);
+	return err_set(c->e, EINVAL, "%u:%u: %s%s%s%s%s", line, column, path, *path && *more ? "." : "", more,
+		       *path || *more ? ": " : "", text);
+}
+
+int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	refuse(c, v, "", fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int json_refuse_member(struct json_ctx *c, json_value object, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	while (*name) {
+		size_t len = strcspn(name, ".");
+		json_value v = json_get_bytes(c->j, object, name, len);
+
+		if (v < 0)
+			break;
+		object = v;
+		name += len + (name[len] == '.');
 	}
+	va_start(ap, fmt);
+	refuse(c, object, name, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* --- tables --- */
+
+/* The value of the member called so, -1: absent or null.  -EINVAL when it is there twice. */
+static int member_find(struct json_ctx *c, json_value object, const char *name, size_t len, json_value *value)
+{
+	const struct json *j = c->j;
+	json_value found = -1;
+
+	json_each(j, object, v) {
+		if (!json_is_bytes(j, v, name, len))
+			continue;
+		if (found >= 0)
+			return json_refuse(c, v, "given twice");
+		found = json_member(j, v);
+	}
+	*value = json_type(j, found) == JSON_NULL ? -1 : found;
 	return 0;
+}
+
+/* The value at a path. */
+static int field_find(struct json_ctx *c, json_value object, const char *path, json_value *value)
+{
+	*value = object;
+	for (;;) {
+		size_t len = strcspn(path, ".");
+
+		if (json_type(c->j, *value) == JSON_NULL)
+			*value = -1;
+		else if (json_type(c->j, *value) != JSON_OBJECT)
+			return json_refuse(c, *value, "want an object");
+		if (member_find(c, *value, path, len, value) < 0)
+			return -EINVAL;
+		if (*value < 0 || !path[len])
+			return 0;
+		path += len + 1;
+	}
 }
 
 int json_fields(struct json_ctx *c, json_value object, const struct json_field *fields, unsigned count, void *out)
 {
-	uint64_t seen = 0, have = 0;
-	struct lookup l;
+	for (unsigned i = 0; i < count; i++) {
+		const struct json_field *f = &fields[i];
+		json_value v;
 
-	if (count > FIELDS_MAX)
-		return json_refuse(c, object, "more than %d fields in a table", FIELDS_MAX);
-	if (json_type(c->j, object) == JSON_NULL)
-		return find_missing(c, object, fields, count, 0);
-	if (json_type(c->j, object) != JSON_OBJECT)
-		return json_refuse(c, object, "want an object");
-	lookup_init(&l, fields, count);
-	for (json_value name = json_first(c->j, object); name >= 0; name = json_next(c->j, object, name)) {
-		int i = lookup_find(&l, c->j, name), rc;
-
-		if (i < 0)
-			continue;
-		rc = read_member(c, &fields[i], name, seen >> i & 1, out);
-		if (rc < 0)
-			return rc;
-		seen |= 1ull << i;
-		if (json_type(c->j, json_member(c->j, name)) != JSON_NULL)
-			have |= 1ull << i;
+		if (field_find(c, object, f->name, &v) < 0)
+			return -EINVAL;
+		if (v < 0 && f->required)
+			return json_refuse_member(c, object, f->name, "missing");
+		if (v >= 0 && f->read(c, v, (char *)out + f->offset) < 0)
+			return -EINVAL;
 	}
-	return find_missing(c, object, fields, count, have);
+	return 0;
 }
 
 int json_array(struct json_ctx *c, json_value v, size_t size,
 	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count)
 {
 	unsigned n = json_length(c->j, v), i = 0;
-	int rc = 0;
 
 	if (json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
@@ -164,13 +158,11 @@ int json_array(struct json_ctx *c, json_value v, size_t size,
 		return json_refuse(c, v, "%u elements, more than %d", n, JSON_ELEMENTS_MAX);
 	*items = arena_alloc(c->mem, n * size);
 	*count = n;
-	for (json_value el = json_first(c->j, v); el >= 0 && rc == 0; el = json_next(c->j, v, el), i++) {
-		size_t path = path_push(c, "[%u]", i);
-
-		rc = read(c, el, (char *)*items + i * size);
-		path_pop(c, path);
+	json_each(c->j, v, el) {
+		if (read(c, el, (char *)*items + i++ * size) < 0)
+			return -EINVAL;
 	}
-	return rc;
+	return 0;
 }
 
 int json_read_string(struct json_ctx *c, json_value v, void *field)

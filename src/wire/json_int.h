@@ -18,6 +18,10 @@ struct json_mark { unsigned line, column; };
 /* The grammar, before anything else looks at the text.  Tokens are counted; -EINVAL with "LINE:COL: text". */
 int json_check(const char *text, size_t len, int *tokens, struct err *e);
 
+/* json_is() and json_get() by a text without terminator. */
+bool json_is_bytes(const struct json *j, json_value v, const char *text, size_t len);
+json_value json_get_bytes(const struct json *j, json_value object, const char *name, size_t len);
+
 /* Line and column of text[at]. */
 struct json_mark json_mark(const char *text, size_t at);
 

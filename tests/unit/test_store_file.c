@@ -624,7 +624,7 @@ static void test_policy_with_bad_metadata_stands_in(void **state)
 	start();
 	write_file("x.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: web\n  namespace: shop\n"
 		   "  labels: {v: 7}\nspec:\n  podSelector: {}\n  ingress: [{}]\n");
-	check_policy("shop/web", 0, "6:15: metadata.labels: v: want a string");
+	check_policy("shop/web", 0, "6:15: metadata.labels.v: want a string");
 }
 
 static void test_policy_knows_file_and_line(void **state)

@@ -308,7 +308,6 @@ static int decode(const char *yaml, const char *path, struct thing *out, struct 
 	*out = (struct thing){ NULL };
 	assert_int_equal(yaml_parse(&j, yaml, strlen(yaml), e), 0);
 	c.j = &j;
-	str_copy(c.path, sizeof c.path, path);
 	rc = json_fields(&c, *path ? json_path(&j, 0, path) : 0, thing_fields, ARRAY_SIZE(thing_fields), out);
 	json_free(&j);
 	return rc;
@@ -341,7 +340,7 @@ static void decoders_name_the_place_in_the_yaml(void **state)
 		{ "spec: {name: a, port: \"80\"}\n", "1:23: spec.port: want a number" },
 		{ "spec:\n  name: a\n  port: 8.5\n", "3:9: spec.port: want a whole number" },
 		{ "spec:\n  name: a\n  port:   18446744073709551615\n", "3:11: spec.port: number out of range" },
-		{ "spec:\n  name: ~\n", "2:3: spec.name: missing" }, { "spec:\n  port: 1\n", "2:3: spec.name: missing" },
+		{ "spec:\n  name: ~\n", "2:9: spec.name: missing" }, { "spec:\n  port: 1\n", "2:3: spec.name: missing" },
 		{ "spec:\n- name: a\n", "2:1: spec: want an object" }, { "spec:\n  name: a\n  address: [x]\n", "3:12: spec.address: want a string" },
 	};
 	struct arena mem = { 0 };
