@@ -39,7 +39,8 @@
 #include "store/file_int.h"
 
 enum {
-	RETRY_FIRST_MS = 20, RETRY_MS = 1000,
+	RETRY_FIRST_MS = 300,	/* who removes DIR is not to find it filled again */
+	RETRY_MS = 1000,
 	CHANGES = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE,
 	REMOVALS = IN_MOVED_FROM | IN_DELETE,
 	GONE = IN_DELETE_SELF | IN_MOVE_SELF,
