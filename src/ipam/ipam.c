@@ -70,127 +70,9 @@ static void on_sync(struct timer *t)
 	handles_start(container_of(t, struct ipam, sync_timer));
 }
 
-/* --- requests --- */
-
-static void ask_push(struct ipam *ipam, struct ipam_ask *a)
-{
-	a->next = NULL;
-	*ipam->asks_tail[a->family] = a;
-	ipam->asks_tail[a->family] = &a->next;
-}
-
-/* A fixed address first: nobody else may be given it. */
-static void ask_push_first(struct ipam *ipam, struct ipam_ask *a)
-{
-	a->next = ipam->asks[a->family];
-	if (!a->next)
-		ipam->asks_tail[a->family] = &a->next;
-	ipam->asks[a->family] = a;
-}
-
-static struct ipam_ask *ask_pop(struct ipam *ipam, int family)
-{
-	struct ipam_ask *a = ipam->asks[family];
-
-	if (a && !(ipam->asks[family] = a->next))
-		ipam->asks_tail[family] = &ipam->asks[family];
-	return a;
-}
-
-static void on_deliver(struct deferred *d)
-{
-	struct ipam_request *r = container_of(d, struct ipam_request, deliver);
-
-	r->done(r);
-}
-
-/* One family has its answer; with the last of them the whole request has. */
-static void ask_settle(struct ipam *ipam, struct ipam_ask *a)
-{
-	struct ipam_request *r = a->request;
-
-	a->pending = false;
-	if (--r->pending)
-		return;
-	if (r->code) {
-		for (int f = 0; f < FAMILIES; f++)
-			if (r->ips[f].family) {		/* the other family's: given back */
-				ipam_release(ipam, r->owner.handle, r->ips, NULL, NULL);
-				break;
-			}
-		memset(r->ips, 0, sizeof r->ips);
-	} else {
-		handle_sync(ipam, r->owner.handle);
-	}
-	loop_defer(ipam->loop, &r->deliver);
-}
-
-static void ask_fail(struct ipam *ipam, struct ipam_ask *a, int code, const struct err *e)
-{
-	if (!a->request->code) {
-		a->request->code = code;
-		a->request->err = *e;
-	}
-	ask_settle(ipam, a);
-}
-
-void ipam_assign(struct ipam *ipam, struct ipam_request *r)
-{
-	r->code = 0;
-	r->pending = r->tries = 0;
-	r->err = (struct err){ 0 };
-	memset(r->ips, 0, sizeof r->ips);
-	r->deliver = (struct deferred){ .fn = on_deliver };
-	for (int f = 0; f < FAMILIES; f++)
-		r->pending += r->want[f];
-	for (int f = 0; f < FAMILIES; f++) {
-		if (!r->want[f])
-			continue;
-		r->ask[f] = (struct ipam_ask){ .request = r, .family = f, .pending = true };
-		if (r->fixed[f].family)
-			ask_push_first(ipam, &r->ask[f]);
-		else
-			ask_push(ipam, &r->ask[f]);
-	}
-	ipam_kick(ipam);
-}
-
-/* Takes it out of the queue.  False: it is not there, its write is under way. */
-static bool ask_withdraw(struct ipam *ipam, struct ipam_ask *a)
-{
-	struct ipam_ask **at = &ipam->asks[a->family];
-
-	while (*at && *at != a)
-		at = &(*at)->next;
-	if (!*at)
-		return false;
-	*at = a->next;
-	if (!*at)
-		ipam->asks_tail[a->family] = at;
-	return true;
-}
-
-void ipam_cancel(struct ipam *ipam, struct ipam_request *r)
-{
-	static const struct err cancelled = { ECANCELED, "given up" };
-
-	for (int f = 0; f < FAMILIES; f++)
-		if (r->ask[f].pending && ask_withdraw(ipam, &r->ask[f]))
-			ask_fail(ipam, &r->ask[f], 11, &cancelled);
-}
-
-void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
-{
-	struct ipam_ask *a = code ? ask_pop(ipam, family) : NULL;
-
-	if (a)
-		ask_fail(ipam, a, code, e);
-	ipam_kick(ipam);	/* the next one may want another pool */
-}
-
 /* --- writes --- */
 
-static struct flight *flight_of(struct ipam *ipam, const struct block *b)
+struct flight *flight_of(struct ipam *ipam, const struct block *b)
 {
 	for (struct flight *f = ipam->flights; f; f = f->next)
 		if (strcmp(f->key, b->row.key) == 0)
@@ -198,7 +80,7 @@ static struct flight *flight_of(struct ipam *ipam, const struct block *b)
 	return NULL;
 }
 
-static struct flight *flight_open(struct ipam *ipam, const struct block *b)
+struct flight *flight_open(struct ipam *ipam, const struct block *b)
 {
 	struct flight *f = xcalloc(1, sizeof *f);
 
@@ -358,116 +240,7 @@ void ipam_release(struct ipam *ipam, const char *handle, const struct addr *only
 	ipam_kick(ipam);
 }
 
-/* --- assignments --- */
-
-static bool block_serves(const struct ipam *ipam, const struct block *b, const struct ipam_ask *a)
-{
-	const struct pool *p;
-
-	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(a->family))
-		return false;
-	p = model_pool_of(ipam->model, &b->cidr.addr);
-	return p && pool_serves(ipam, p, a->request);
-}
-
-/* Pools in the order of their names, blocks in that of their addresses. */
-static bool comes_before(const struct ipam *ipam, const struct block *a, const struct block *b)
-{
-	const struct pool *of_a = model_pool_of(ipam->model, &a->cidr.addr), *of_b = model_pool_of(ipam->model, &b->cidr.addr);
-	int order = of_a && of_b ? strcmp(of_a->meta.name, of_b->meta.name) : 0;
-
-	return order ? order < 0 : prefix_cmp(&a->cidr, &b->cidr) < 0;
-}
-
-/*
- * The own block for a: the first with room, its copy already open or not.
- * *busy: there is one whose write is under way, so that waiting may help.
- */
-static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, bool *busy)
-{
-	const struct block *b, *best = NULL;
-
-	*busy = false;
-	table_each(&ipam->model->blocks, b) {
-		const struct flight *f;
-
-		if (!block_serves(ipam, b, a))
-			continue;
-		f = flight_of(ipam, b);
-		if (f && !f->copy)
-			*busy = true;
-		else if ((f ? f->copy->free_count && f->count < ARRAY_SIZE(f->ordinals) : b->free_count) &&
-			 (!best || comes_before(ipam, b, best)))
-			best = b;
-		else if (f && f->copy->free_count)
-			*busy = true;		/* this write is full: the next one */
-	}
-	if (!best)
-		return NULL;
-	struct flight *f = flight_of(ipam, best);
-
-	return f ? f : flight_open(ipam, best);
-}
-
-/* The block of a fixed address, whoever's it is. */
-static struct flight *block_of(struct ipam *ipam, const struct addr *fixed, bool *busy)
-{
-	const struct block *b;
-
-	*busy = false;
-	table_each(&ipam->model->blocks, b) {
-		struct flight *f;
-
-		if (b->deleted || block_ordinal(b, fixed) < 0)
-			continue;
-		f = flight_of(ipam, b);
-		*busy = f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals));
-		return *busy ? NULL : f ? f : flight_open(ipam, b);
-	}
-	return NULL;
-}
-
-static void ask_taken(struct ipam *ipam, struct ipam_ask *a)
-{
-	struct err e;
-
-	err_set(&e, EADDRINUSE, "address %s is taken", addr_text(&a->request->fixed[a->family]).s);
-	ask_pop(ipam, a->family);
-	ask_fail(ipam, a, 103, &e);
-}
-
-static void asks_step(struct ipam *ipam, int family)
-{
-	struct ipam_ask *a;
-	bool busy;
-
-	while ((a = ipam->asks[family])) {
-		const struct addr *fixed = &a->request->fixed[family];
-		struct flight *f = fixed->family ? block_of(ipam, fixed, &busy) : block_choose(ipam, a, &busy);
-
-		if (!f) {
-			if (!busy)
-				claim_start(ipam, family);
-			return;
-		}
-		int ordinal = fixed->family ? block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner) :
-					      block_assign(f->copy, &a->request->owner);
-
-		if (ordinal == -EADDRINUSE) {
-			ask_taken(ipam, a);
-			continue;
-		}
-		ask_pop(ipam, family);
-		if (ordinal < 0) {
-			ask_fail(ipam, a, 11, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
-			continue;
-		}
-		a->next = NULL;
-		*f->asks_tail = a;
-		f->asks_tail = &a->next;
-		f->ordinals[f->count++] = ordinal;
-	}
-}
+/* --- the whole --- */
 
 static void on_kick(struct deferred *d)
 {

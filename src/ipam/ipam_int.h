@@ -84,9 +84,20 @@ void pools_default(struct ipam *ipam);
 /* claim.c */
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
 bool claim_resume(struct ipam *ipam, int family);	/* false: nothing was left half done */
-/* ipam.c: code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
+
+/* asks.c */
+void asks_step(struct ipam *ipam, int family);	/* as many as can be served go into copies of blocks */
+void ask_push(struct ipam *ipam, struct ipam_ask *a);
+void ask_push_first(struct ipam *ipam, struct ipam_ask *a);
+void ask_settle(struct ipam *ipam, struct ipam_ask *a);
+void ask_fail(struct ipam *ipam, struct ipam_ask *a, int code, const struct err *e);
+/* Code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
+
+/* ipam.c */
 void ipam_kick(struct ipam *ipam);
+struct flight *flight_of(struct ipam *ipam, const struct block *b);	/* the write of b that is open or under way, or NULL */
+struct flight *flight_open(struct ipam *ipam, const struct block *b);
 
 /* handle.c */
 void handles_start(struct ipam *ipam);
