@@ -51,17 +51,22 @@ void table_fini(struct table *t)
 	table_init(t, t->name);
 }
 
-static unsigned bucket_of(const struct table *t, const char *key)
+static uint32_t hash_of(const char *key)
 {
-	return fnv32a(key, strlen(key)) & (t->bucket_count - 1);
+	return fnv32a(key, strlen(key));
+}
+
+static unsigned bucket_of(const struct table *t, uint32_t hash)
+{
+	return hash & (t->bucket_count - 1);
 }
 
 /* What points to the row of key, or to the NULL at the end of its bucket; gone rows count. */
-static struct row **place_of(const struct table *t, const char *key)
+static struct row **place_of(const struct table *t, const char *key, uint32_t hash)
 {
-	struct row **at = &t->buckets[bucket_of(t, key)];
+	struct row **at = &t->buckets[bucket_of(t, hash)];
 
-	while (*at && strcmp((*at)->key, key) != 0)
+	while (*at && ((*at)->hash != hash || strcmp((*at)->key, key) != 0))
 		at = &(*at)->hash_next;
 	return at;
 }
@@ -75,7 +80,7 @@ static void grow(struct table *t)
 	t->buckets = xcalloc(t->bucket_count, sizeof *t->buckets);
 	for (unsigned i = 0; i < old_count; i++) {
 		for (struct row *r = old[i], *next; r; r = next) {
-			struct row **to = &t->buckets[bucket_of(t, r->key)];
+			struct row **to = &t->buckets[bucket_of(t, r->hash)];
 
 			next = r->hash_next;
 			r->hash_next = *to;
@@ -123,9 +128,10 @@ bool table_put(struct table *t, struct row *r)
 	if (t->count >= t->bucket_count)
 		grow(t);
 	r->table = t;
+	r->hash = hash_of(r->key);
 	r->mark = t->generation;
 	r->dirty = r->gone = false;
-	at = place_of(t, r->key);
+	at = place_of(t, r->key, r->hash);
 	old = *at;
 	changed = !old || old->gone || old->digest != r->digest;
 	if (old) {
@@ -160,7 +166,7 @@ bool table_del(struct table *t, const char *key)
 
 void *table_find(const struct table *t, const char *key)
 {
-	struct row *r = t->bucket_count ? *place_of(t, key) : NULL;
+	struct row *r = t->bucket_count ? *place_of(t, key, hash_of(key)) : NULL;
 
 	return r && !r->gone ? r : NULL;
 }
@@ -176,7 +182,7 @@ void table_clean(struct table *t)
 		next = r->dirty_next;
 		r->dirty = false;
 		if (r->gone) {
-			*place_of(t, r->key) = r->hash_next;
+			*place_of(t, r->key, r->hash) = r->hash_next;
 			row_free(r);
 		}
 	}
@@ -222,5 +228,5 @@ struct row *table_next(const struct row *r)
 		if (!next->gone)
 			return next;
 	}
-	return first_from(r->table, bucket_of(r->table, r->key) + 1);
+	return first_from(r->table, bucket_of(r->table, r->hash) + 1);
 }

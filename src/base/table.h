@@ -22,6 +22,7 @@ struct row {
 	struct row *hash_next;
 	struct row *dirty_next, **dirty_at;	/* dirty_at: what points to this row */
 	uint64_t digest;
+	uint32_t hash;			/* of key */
 	uint32_t mark;			/* generation, see table_begin() */
 	bool dirty, gone;
 };

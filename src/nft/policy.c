@@ -276,17 +276,28 @@ static void policy_forget(struct nft *n, const struct policy *p)
 		ref_free(n, r);
 }
 
+static void families_of(const struct endpoint *e, bool families[FAMILIES])
+{
+	for (int f = 0; f < FAMILIES; f++)
+		families[f] |= e->ips[f].family != 0;
+}
+
+/* The families of pools and pods; one that is not used any more stays. */
 static bool families_update(struct nft *n)
 {
-	bool now[FAMILIES] = { false };
+	bool now[FAMILIES];
 	const struct endpoint *e;
 	const struct pool *p;
 
+	memcpy(now, n->families, sizeof now);
 	table_each(&n->model->pools, p)
 		now[family_index(p->cidr.addr.family)] = true;
-	table_each(&n->model->endpoints, e)
-		for (int f = 0; f < FAMILIES; f++)
-			now[f] |= e->ips[f].family != 0;
+	if (!n->started)
+		table_each(&n->model->endpoints, e)
+			families_of(e, now);
+	else
+		table_each_dirty(&n->model->endpoints, e)
+			families_of(e, now);
 	if (memcmp(now, n->families, sizeof now) == 0)
 		return false;
 	memcpy(n->families, now, sizeof now);
