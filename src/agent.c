@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -284,6 +285,18 @@ static void leave(struct agent *a)
 	ctl_answer(c, code);
 }
 
+/* Each ADD holds three descriptors for a while, each namespace folder a watch: what a login shell gets is little. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("agent", "descriptor limit: %s", strerror(errno));
+}
+
 int agent_run(const struct agent_start *s)
 {
 	const struct config *config = s->config;
@@ -294,6 +307,7 @@ int agent_run(const struct agent_start *s)
 
 	relro_protect();
 	log_init(config->log_level);
+	raise_descriptor_limit();
 	if ((rc = run_dir_lock(config, &lock)) != EXIT_OK)
 		return rc;
 	log_info("agent", "manx %s on node %s, configuration %s", MANX_VERSION, config->node_name, s->config_path);

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { CONNS_MAX = 1024, REQUEST_MS = 10000, CONNECT_PAUSE_MS = 20 };
+enum { CONNS_MAX = 1024, REQUEST_MS = 10000, CONNECT_PAUSE_MS = 20, ACCEPT_PAUSE_MS = 200 };
 
 void frame_header(uint8_t out[FRAME_HEADER], uint8_t kind, uint8_t status, uint32_t length)
 {
@@ -30,6 +30,31 @@ int frame_read_header(const uint8_t in[FRAME_HEADER], uint8_t *kind, uint8_t *st
 	return *length > FRAME_MAX ? -EFBIG : 0;
 }
 
+/* A socket that cannot be accepted from would wake the loop again and again. */
+static void server_pause(struct server *s)
+{
+	if (!s->said)
+		log_warn("server", "%s: no descriptor for another connection: they wait", s->path);
+	s->said = true;
+	watch_del(s->loop, &s->watch);
+	timer_set(s->loop, &s->pause, ACCEPT_PAUSE_MS);
+}
+
+static void server_resume(struct server *s)
+{
+	if (!s->pause.on)
+		return;
+	timer_del(s->loop, &s->pause);
+	watch_add(s->loop, &s->watch, EPOLLIN);
+}
+
+static void on_pause_end(struct timer *t)
+{
+	struct server *s = container_of(t, struct server, pause);
+
+	watch_add(s->loop, &s->watch, EPOLLIN);
+}
+
 static void conn_free(struct conn *c)
 {
 	struct server *s = c->server;
@@ -46,6 +71,7 @@ static void conn_free(struct conn *c)
 	for (int i = 0; i < FRAME_FDS; i++)
 		if (c->fds[i] >= 0)
 			close(c->fds[i]);
+	server_resume(s);
 	str_free(&c->payload);
 	str_free(&c->answer);
 	free(c);
@@ -202,8 +228,12 @@ static void on_accept(struct watch *w, uint32_t events)
 	for (int i = 0; i < 64; i++) {	/* the rest in the next turn: others want to be served too */
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd < 0)
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				server_pause(s);
 			return;
+		}
+		s->said = false;
 		if (s->count >= CONNS_MAX || !peer_is_root(fd)) {
 			close(fd);
 			continue;
@@ -232,7 +262,8 @@ int server_open(struct server *s, struct loop *l, const char *path, void (*handl
 	struct sockaddr_un a;
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	*s = (struct server){ .loop = l, .watch = { .fd = -1, .fn = on_accept }, .handle = handle, .ctx = ctx };
+	*s = (struct server){ .loop = l, .watch = { .fd = -1, .fn = on_accept }, .handle = handle, .ctx = ctx,
+			       .pause = { .fn = on_pause_end } };
 	if (fd < 0)
 		return err_set(e, errno, "%s: %s", path, strerror(errno));
 	if (address(&a, path) < 0)
@@ -255,6 +286,7 @@ void server_close(struct server *s)
 		conn_free(s->conns);
 	if (s->watch.fd < 0)
 		return;
+	timer_del(s->loop, &s->pause);
 	watch_del(s->loop, &s->watch);
 	close(s->watch.fd);
 	unlink(s->path);

@@ -49,6 +49,8 @@ struct server {
 	void *ctx;
 	struct conn *conns;
 	unsigned count;
+	struct timer pause;		/* on: no descriptor was left, connections wait where they are */
+	bool said;			/* that this is so */
 };
 
 /* Listens on path (mode 0600; an old socket there is replaced: the caller holds the run_dir's lock). */

@@ -1,6 +1,10 @@
 """An agent that ends, however it ends: traffic goes on, and the next one takes over what is there."""
+import contextlib
+import os
+import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -111,3 +115,32 @@ def test_sigterm_ends_with_0_and_leaves_the_data_path(pair):
     assert web.node.end() == 0
     assert ping(web, db.v4) and ping(web, db.v6)
     web.node.start()
+
+
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_no_descriptor_left_is_waited_out_and_pods_live(own_lab):
+    """Connections beyond the limit wait, cost no time, and are served once others end."""
+    node = own_lab.node().start(encapsulation="none", wrap=("prlimit", "--nofile=100:100"))
+    pod = node.pod("p")
+    with contextlib.ExitStack() as stack:
+        for _ in range(150):
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.connect(node.socket_path)
+        wait_for("the agent says so", lambda: "no descriptor for another connection" in node.log())
+        before = cpu_seconds(node.process.pid)
+        time.sleep(1)
+        assert cpu_seconds(node.process.pid) - before < 0.3
+        assert ping(node, pod.v4)
+    assert node.show("status")["ready"]
+    pod.delete().ok()
+
+
+def test_descriptor_limit_is_raised_as_far_as_it_may(own_lab):
+    node = own_lab.node().start(wrap=("prlimit", "--nofile=100:2000"))
+    limits = pathlib.Path("/proc/%d/limits" % node.process.pid).read_text()
+    assert re.search(r"Max open files +2000 +2000", limits)
