@@ -1,6 +1,6 @@
 /*
  * One binary, three faces: the CNI plugin (CNI_COMMAND in the environment and no
- * verb), the agent, and the command line that talks to it.
+ * verb, or called by the name of one), the agent, and the command line that talks to it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -337,8 +337,8 @@ int main(int argc, char **argv)
 	struct options o = { 0 };
 	int rc;
 
-	if (argc == 1 && getenv("CNI_COMMAND"))
-		return cni_shim();
+	if (argc == 1 && cni_is_plugin(argv[0]))
+		return cni_shim(argv[0]);
 	if ((rc = parse(&o, argc, argv)) != 0)
 		return rc;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {

@@ -80,6 +80,14 @@ static void add_link(struct cni_request *r)
 	r->waiting_pass = true;
 }
 
+static void add_with_addresses(struct cni_request *r)
+{
+	if (r->addresses)
+		addresses_given(r);
+	else
+		add_link(r);
+}
+
 static void on_address(struct ipam_request *a)
 {
 	struct cni_request *r = container_of(a, struct cni_request, ipam);
@@ -99,7 +107,7 @@ static void on_address(struct ipam_request *a)
 		request_result(r, NULL);
 		return;
 	}
-	add_link(r);
+	add_with_addresses(r);
 }
 
 /* A note of an earlier life of this container must not end the new one when an agent next starts. */
@@ -113,23 +121,30 @@ static void forget_note(const struct cni_request *r)
 
 void add_begin(struct cni_request *r)
 {
-	struct cni *c = r->cni;
 	const struct endpoint *known;
-	struct err e = { 0 };
-	int code;
 
 	if (r->pod_fd < 0 || r->netns_fd < 0) {
 		request_fail(r, CNI_NETNS, "the plugin passed no socket of the pod's namespace");
 		return;
 	}
-	forget_note(r);
-	if ((known = table_find(&c->model->endpoints, r->key))) {
+	if ((known = table_find(&r->cni->model->endpoints, r->key))) {
+		forget_note(r);
 		memcpy(r->ips, known->ips, sizeof r->ips);
 		memcpy(r->mac, known->mac, sizeof r->mac);
 		r->has_mac = true;
 		add_link(r);
 		return;
 	}
+	add_assign(r);
+}
+
+void add_assign(struct cni_request *r)
+{
+	struct cni *c = r->cni;
+	struct err e = { 0 };
+	int code;
+
+	forget_note(r);
 	r->ipam = (struct ipam_request){ .done = on_address, .owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
 	if ((code = wishes_read(r, &e)) != CNI_OK) {
@@ -137,7 +152,7 @@ void add_begin(struct cni_request *r)
 		return;
 	}
 	if (r->ips[FAMILY_V4].family || r->ips[FAMILY_V6].family) {	/* not ours to assign */
-		add_link(r);
+		add_with_addresses(r);
 		return;
 	}
 	if (!r->ipam.want[FAMILY_V4] && !r->ipam.want[FAMILY_V6]) {

@@ -11,8 +11,12 @@
 #include "ipam/ipam.h"
 #include "model/model.h"
 
-/* The plugin's face: what a runtime executes.  Returns the exit code. */
-int cni_shim(void);
+/*
+ * The plugin's faces: what a runtime executes.  program: argv[0], which may be that of another plugin whose place we
+ * take, calico, calico-ipam or loopback.  Returns the exit code.
+ */
+int cni_shim(const char *program);
+bool cni_is_plugin(const char *program);	/* by its name, or since a runtime calls */
 
 struct cni;
 

@@ -19,6 +19,7 @@ enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_CHECK_MS = 20000, CNI_STATUS_M
 enum { CNI_DONE = 0, CNI_FAILED = 1, CNI_LEAVE_NOTE = 75 };
 
 #define CNI_DEFAULT_SOCKET "/run/manx/manx.sock"
+#define CNI_ADDRESSES "CNI_MANX_ADDRESSES"	/* among the variables of a request: of calico-ipam */
 #define CNI_NOTE_FORMAT "%s/del/%s@%s"	/* run_dir, container id, interface */
 
 /* rules.c: what the specification says of verbs, versions and names. */
@@ -51,6 +52,7 @@ struct cni_request {
 	struct json conf;
 	char *conf_text;
 	const char *command, *container, *netns, *ifname, *pod, *namespace, *uid;
+	const char *addresses;		/* not NULL: of calico-ipam, which gives only these */
 	const char *version, *network, *handle, *key;	/* handle, key: NULL for verbs of no container */
 	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;
@@ -108,6 +110,17 @@ void status_begin(struct cni_request *r);
 void gc_begin(struct cni_request *r);
 void gc_after_pass(struct cni_request *r);
 void gc_give_up(struct cni_request *r, const char *why);
+
+/* ADD's addresses are asked for; add.c goes on with the link, or addresses.c with the answer. */
+void add_assign(struct cni_request *r);
+/* addresses.c: verbs of calico-ipam. */
+const char *addresses_handle(struct arena *mem, const char *network, const char *container, const char *ifname);
+bool addresses_of_network(const char *handle, const char *network);
+void addresses_add(struct cni_request *r);
+void addresses_given(struct cni_request *r);
+void addresses_del(struct cni_request *r);
+void addresses_del_give_up(struct cni_request *r, const char *why);
+void addresses_check(struct cni_request *r);
 
 /* ends.c: both ends of a pod's link as data. */
 enum { HOST_END, POD_END, ENDS };
@@ -174,6 +187,10 @@ struct mac_text mac_text(const uint8_t mac[6]);
 bool mac_parse(uint8_t mac[6], const char *text);	/* of one device: neither of a group nor zero */
 void result_error(struct str *out, const char *version, int code, const char *text);
 void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep);
+/* Parts of a result, of the face loopback too.  sandbox NULL: the host's; interface: the addresses' index, -1: none. */
+void result_interface(struct json_out *o, const char *name, const uint8_t mac[6], unsigned mtu, const char *sandbox);
+void result_ips(struct json_out *o, const char *version, const struct prefix ips[FAMILIES], int interface);
+void result_addresses(struct str *out, const struct cni_request *r);	/* ADD's of calico-ipam */
 void result_versions(struct str *out, const char *version);
 
 #endif

@@ -44,14 +44,15 @@ struct gc {
 
 static int read_lists(struct gc *gc, struct err *e)
 {
-	static const struct json_field fields[] = {
-		{ "cni.dev/valid-attachments", offsetof(struct gc, lists[0]), read_list, false },
-		{ "cni.dev/attachments", offsetof(struct gc, lists[1]), read_list, false },
-	};
+	static const char *const names[] = { "cni.dev/valid-attachments", "cni.dev/attachments" };
 	struct json_ctx c = { .j = &gc->r->conf, .mem = &gc->r->mem, .e = e };
 
-	if (json_fields(&c, 0, fields, ARRAY_SIZE(fields), gc) < 0)
-		return -EINVAL;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {	/* no table's rows: there a dot leads into an object */
+		json_value v = json_get(c.j, 0, names[i]);
+
+		if (json_type(c.j, v) != JSON_NULL && read_list(&c, v, &gc->lists[i]) < 0)
+			return -EINVAL;
+	}
 	return gc->lists[0].given || gc->lists[1].given ? 0 : err_set(e, EINVAL, "no cni.dev/valid-attachments");
 }
 
@@ -108,6 +109,34 @@ static bool is_garbage(const struct gc *gc, const struct ipam_finding *f)
 	       !cni_is_adding(gc->r->cni, f->handle);
 }
 
+/* calico-ipam holds it for an interface of this network that nobody lists. */
+static bool is_nobodys(const struct gc *gc, const char *handle)
+{
+	struct cni_request *r = gc->r;
+
+	if (!addresses_of_network(handle, r->network) || cni_is_adding(r->cni, handle))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(gc->lists); i++)
+		for (unsigned k = 0; k < gc->lists[i].count; k++) {
+			const struct listed *at = &gc->lists[i].item[k];
+
+			if (strcmp(addresses_handle(&r->mem, r->network, at->container, at->ifname), handle) == 0)
+				return false;
+		}
+	return true;
+}
+
+static void on_delegated(void *ctx, const struct block_attribute *a, const struct addr *ip)
+{
+	struct gc *gc = ctx;
+
+	if (!is_nobodys(gc, a->handle))
+		return;
+	log_info("cni", "GC: address %s of %s is nobody's, given back", addr_text(ip).s, a->handle);
+	gc->r->releasing++;
+	ipam_release_one(gc->r->cni->ipam, a->handle, ip, on_released, gc->r);
+}
+
 static void give_back(struct gc *gc)
 {
 	struct cni_request *r = gc->r;
@@ -122,7 +151,6 @@ static void give_back(struct gc *gc)
 		ipam_release_one(r->cni->ipam, f->handle, &f->address, on_released, r);
 	}
 	ipam_findings_free(&found);
-	r->waiting_release = r->releasing;
 }
 
 void gc_begin(struct cni_request *r)
@@ -134,7 +162,8 @@ void gc_begin(struct cni_request *r)
 		request_fail(r, CNI_CONFIG, "%s", e.text);
 		return;
 	}
-	drop_dead(&gc);
+	if (!r->addresses)
+		drop_dead(&gc);
 	r->waiting_pass = true;
 }
 
@@ -144,7 +173,11 @@ void gc_after_pass(struct cni_request *r)
 
 	r->waiting_pass = false;
 	read_lists(&gc, &(struct err){ 0 });
-	give_back(&gc);
+	if (r->addresses)
+		ipam_each_own(r->cni->ipam, on_delegated, &gc);
+	else
+		give_back(&gc);
+	r->waiting_release = r->releasing;
 	if (!r->waiting_release)
 		request_result(r, NULL);
 }

@@ -15,7 +15,7 @@
 
 enum { BINARY_MAX = 64 << 20 };
 
-static const char plugin_name[] = "manx", list_name[] = "10-manx.conflist";
+static const char plugin_name[] = "manx", list_name[] = "10-manx.conflist", loopback_name[] = "loopback";
 
 static int put_file(const char *dir, const char *name, const struct str *data, mode_t mode, struct err *e)
 {
@@ -30,6 +30,17 @@ static int put_file(const char *dir, const char *name, const struct str *data, m
 	if ((rc = fs_mkdirs(dir, 0755)) < 0 || (rc = fs_replace(AT_FDCWD, path, data->s, data->len, mode)) < 0)
 		return err_set(e, -rc, "%s: %s", path, strerror(-rc));
 	return 1;
+}
+
+/* Runtimes want a plugin of that name too.  Whoever has put one there keeps it. */
+static int put_loopback(const char *dir, struct err *e)
+{
+	char path[CONFIG_PATH_MAX + 32];
+
+	snprintf(path, sizeof path, "%s/%s", dir, loopback_name);
+	if (symlink(plugin_name, path) < 0 && errno != EEXIST)
+		return err_set(e, errno, "%s: %s", path, strerror(errno));
+	return 0;
 }
 
 /* capabilities: what a runtime may pass on in runtimeConfig. */
@@ -64,6 +75,8 @@ int cni_install(const struct config *c, const char *socket, struct err *e)
 		if ((rc = fs_read(AT_FDCWD, "/proc/self/exe", BINARY_MAX, &binary)) < 0)
 			return err_set(e, -rc, "/proc/self/exe: %s", strerror(-rc));
 		rc = put_file(c->cni_bin_dir, plugin_name, &binary, 0755, e);
+		if (rc >= 0)
+			rc = put_loopback(c->cni_bin_dir, e);
 	}
 	if (rc >= 0 && *c->cni_conf_dir) {
 		network_list(&list, socket);
@@ -121,10 +134,24 @@ static int take_away(const char *dir, const char *name, bool (*is_ours)(const st
 	return 0;
 }
 
+static int take_loopback(const char *dir, struct str *said, struct err *e)
+{
+	char path[CONFIG_PATH_MAX + 32], to[sizeof plugin_name] = "";
+
+	snprintf(path, sizeof path, "%s/%s", dir, loopback_name);
+	if (!*dir || readlink(path, to, sizeof to) != sizeof plugin_name - 1 || memcmp(to, plugin_name, sizeof plugin_name - 1) != 0)
+		return 0;
+	if (unlink(path) < 0)
+		return err_set(e, errno, "%s: %s", path, strerror(errno));
+	str_printf(said, "removed %s\n", path);
+	return 0;
+}
+
 int cni_uninstall(const struct config *c, const char *socket, struct str *said, struct err *e)
 {
 	int list = take_away(c->cni_conf_dir, list_name, list_is_ours, socket, said, e);
+	int loopback = take_loopback(c->cni_bin_dir, said, e);
 	int plugin = take_away(c->cni_bin_dir, plugin_name, plugin_is_ours, socket, said, e);
 
-	return list ? list : plugin;
+	return list ? list : loopback ? loopback : plugin;
 }

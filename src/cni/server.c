@@ -21,12 +21,20 @@ static const struct verb {
 	unsigned limit_ms;
 	bool turn, leaves;		/* leaves: given up when the plugin leaves */
 	enum log_level failure;
-} verbs[] = {
-	{ "ADD", add_begin, add_after_pass, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
-	{ "DEL", del_begin, del_after_pass, del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
-	{ "CHECK", check_begin, NULL, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
-	{ "STATUS", status_begin, NULL, NULL, 0, false, false, LOG_DEBUG },	/* runtimes ask twice a second */
-	{ "GC", gc_begin, gc_after_pass, gc_give_up, CNI_GC_MS, true, false, LOG_WARN },
+} verbs[][5] = {			/* [1]: of calico-ipam */
+	{
+		{ "ADD", add_begin, add_after_pass, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
+		{ "DEL", del_begin, del_after_pass, del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
+		{ "CHECK", check_begin, NULL, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
+		{ "STATUS", status_begin, NULL, NULL, 0, false, false, LOG_DEBUG },	/* runtimes ask twice a second */
+		{ "GC", gc_begin, gc_after_pass, gc_give_up, CNI_GC_MS, true, false, LOG_WARN },
+	}, {
+		{ "ADD", addresses_add, NULL, add_give_up, CNI_ADD_MS, true, true, LOG_WARN },
+		{ "DEL", addresses_del, NULL, addresses_del_give_up, CNI_DEL_MS, false, false, LOG_WARN },
+		{ "CHECK", addresses_check, NULL, check_give_up, CNI_CHECK_MS, true, true, LOG_WARN },
+		{ "STATUS", status_begin, NULL, NULL, 0, false, false, LOG_DEBUG },
+		{ "GC", gc_begin, gc_after_pass, gc_give_up, CNI_GC_MS, true, false, LOG_WARN },
+	},
 };
 
 static void on_turn(struct deferred *d);
@@ -127,6 +135,8 @@ void request_result(struct cni_request *r, const struct endpoint *ep)
 
 	if (ep)
 		result_add(&out, r, ep);
+	else if (r->addresses && r->adding)
+		result_addresses(&out, r);
 	request_answer(r, CNI_DONE, &out);
 }
 
@@ -179,6 +189,7 @@ static bool payload_split(struct cni_request *r, const struct str *payload)
 		{ "CNI_CONTAINERID=", offsetof(struct cni_request, container) },
 		{ "CNI_NETNS=", offsetof(struct cni_request, netns) },
 		{ "CNI_IFNAME=", offsetof(struct cni_request, ifname) },
+		{ CNI_ADDRESSES "=", offsetof(struct cni_request, addresses) },
 	};
 	const char *at = payload->s, *end = payload->s + payload->len, *args = "";
 
@@ -224,6 +235,8 @@ static bool read_attachment(struct cni_request *r)
 	}
 	r->handle = joined(&r->mem, r->network, '.', r->container);
 	r->key = joined(&r->mem, r->container, '/', r->ifname);
+	if (r->addresses)
+		r->handle = addresses_handle(&r->mem, r->network, r->container, r->ifname);
 	return true;
 }
 
@@ -293,14 +306,16 @@ static bool turn_has_come(const struct cni_request *r)
 
 static void request_begin(struct cni_request *r)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(verbs) && !r->verb; i++)
-		if (strcmp(verbs[i].name, r->command) == 0)
-			r->verb = &verbs[i];
+	const struct verb *list = verbs[r->addresses ? 1 : 0];
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs[0]) && !r->verb; i++)
+		if (strcmp(list[i].name, r->command) == 0)
+			r->verb = &list[i];
 	if (!r->verb) {
 		request_fail(r, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", r->command);
 		return;
 	}
-	r->adding = r->verb->begin == add_begin;
+	r->adding = r->verb->give_up == add_give_up;
 	if (r->verb->limit_ms)
 		timer_set(r->cni->loop, &r->deadline, r->verb->limit_ms);
 	r->waiting_turn = r->verb->turn && !turn_has_come(r);

@@ -25,23 +25,27 @@
 
 #include "base/fs.h"
 #include "base/util.h"
-#include "cni/cni_int.h"
+#include "cni/shim.h"
 
 enum { STDIN_MAX = 1 << 20 };
 
 extern char **environ;
 
-struct shim {
-	struct str conf;		/* stdin */
-	struct str payload;
-	struct json json;
-	struct arena mem;
-	const char *version, *socket;
-	const struct cni_verb *verb;
+static int ask_agent(struct shim *s);
+
+/* The name by which it is called chooses; any other name than these is manx. */
+static const struct face {
+	const char *name;
+	int (*run)(struct shim *s);
+	bool addresses;			/* only these, for another plugin, which makes the interface */
+} faces[] = {
+	{ "manx", ask_agent },
+	{ "calico", ask_agent },
+	{ "calico-ipam", ask_agent, true },
+	{ "loopback", loopback_run },
 };
 
-/* 0, or -errno: a result that nobody can read is a failure. */
-static int put(int fd, const struct str *text)
+int shim_put(int fd, const struct str *text)
 {
 	for (size_t at = 0; at < text->len; ) {
 		ssize_t n = write(fd, text->s + at, text->len - at);
@@ -55,7 +59,7 @@ static int put(int fd, const struct str *text)
 	return 0;
 }
 
-static bool is(const struct shim *s, const char *verb)
+bool shim_is(const struct shim *s, const char *verb)
 {
 	return strcmp(s->verb->name, verb) == 0;
 }
@@ -70,12 +74,10 @@ static void say(const char *text)
 		if (line.s[i] == '\n' || line.s[i] == '\r')
 			line.s[i] = ' ';
 	str_puts(&line, "\n");
-	put(STDERR_FILENO, &line);
+	shim_put(STDERR_FILENO, &line);
 }
 
-/* The error as JSON on stdout, one line on stderr. */
-static int shim_fail(const struct shim *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static int shim_fail(const struct shim *s, int code, const char *fmt, ...)
+int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 {
 	autostr struct str out = { 0 };
 	char text[400];
@@ -85,7 +87,7 @@ static int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	result_error(&out, s->version, code, text);
-	put(STDOUT_FILENO, &out);
+	shim_put(STDOUT_FILENO, &out);
 	say(text);
 	return 1;
 }
@@ -155,8 +157,7 @@ static int read_conf(struct shim *s)
 	return 0;
 }
 
-/* A descriptor of a network namespace, or a printed failure (negative). */
-static int netns_open(const struct shim *s, const char *path)
+int shim_netns_open(const struct shim *s, const char *path)
 {
 	autoclose int fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct statfs fs;
@@ -172,21 +173,23 @@ static int netns_open(const struct shim *s, const char *path)
 	return keep_fd(&fd);
 }
 
+bool shim_netns_is(int netns, int own)
+{
+	const char *override = getenv("CNI_NETNS_OVERRIDE");
+	struct stat there, here;
+
+	if (override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0))
+		return false;
+	return fstat(netns, &there) == 0 && fstat(own, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
 /* agent: a socket of the node's own namespace. */
 static bool is_own_netns(int netns, int agent)
 {
 	autoclose int own = ioctl(agent, SIOCGSKNS);
-	struct stat there, here;
 
-	return own >= 0 && fstat(netns, &there) == 0 && fstat(own, &here) == 0 && there.st_dev == here.st_dev &&
-	       there.st_ino == here.st_ino;
-}
-
-static bool may_be_own(void)
-{
-	const char *override = getenv("CNI_NETNS_OVERRIDE");
-
-	return override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0);
+	return own >= 0 && shim_netns_is(netns, own);
 }
 
 /* The node forwards IPv6 when it has pods with IPv6 addresses. */
@@ -222,11 +225,11 @@ static void pod_sysctls(int rtnetlink, bool ipv6)
 static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 {
 	const char *path = getenv("CNI_NETNS");
-	const bool add = is(s, "ADD"), ipv6 = add && node_serves_ipv6();
+	const bool add = shim_is(s, "ADD"), ipv6 = add && node_serves_ipv6();
 
-	if ((fds[1] = netns_open(s, path)) < 0)
+	if ((fds[1] = shim_netns_open(s, path)) < 0)
 		return 1;
-	if (is_own_netns(fds[1], agent) && !may_be_own())
+	if (is_own_netns(fds[1], agent))
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: this is the node's own namespace", path);
 	if (setns(fds[1], CLONE_NEWNET) < 0)
 		return shim_fail(s, CNI_NETNS, "CNI_NETNS %s: cannot enter: %s", path, strerror(errno));
@@ -241,6 +244,8 @@ static int enter_netns(const struct shim *s, int agent, int fds[FRAME_FDS])
 /* CNI_* of the environment, each terminated, an empty one, then stdin. */
 static void make_payload(struct shim *s)
 {
+	if (s->face->addresses)
+		str_add(&s->payload, CNI_ADDRESSES "=", sizeof CNI_ADDRESSES "=");
 	for (char **e = environ; *e; e++)
 		if (str_prefix(*e, "CNI_"))
 			str_add(&s->payload, *e, strlen(*e) + 1);
@@ -252,7 +257,7 @@ static void make_payload(struct shim *s)
 static int converse(const struct shim *s, unsigned connect_ms, unsigned answer_ms, uint8_t *status, struct str *answer)
 {
 	autoclose int agent = frame_connect(s->socket, connect_ms);
-	const bool enters = s->verb->flags & NEEDS_NETNS;
+	const bool enters = s->verb->flags & NEEDS_NETNS && !s->face->addresses;
 	int fds[FRAME_FDS] = { -1, -1 }, rc;
 
 	if (agent < 0)
@@ -316,7 +321,7 @@ static void say_error(struct shim *s, const struct str *answer)
 static int no_answer(const struct shim *s, int rc)
 {
 	const bool absent = rc == -ENOENT || rc == -ECONNREFUSED;
-	const int code = is(s, "STATUS") || (absent && !is(s, "ADD")) ? CNI_UNAVAILABLE : CNI_TRY_LATER;
+	const int code = shim_is(s, "STATUS") || (absent && !shim_is(s, "ADD")) ? CNI_UNAVAILABLE : CNI_TRY_LATER;
 
 	if (rc == -ENAMETOOLONG)
 		return shim_fail(s, CNI_CONFIG, "network configuration: socket: longer than a socket's path may be");
@@ -325,20 +330,20 @@ static int no_answer(const struct shim *s, int rc)
 
 static int ask_agent(struct shim *s)
 {
-	const bool del = is(s, "DEL");
+	const bool del = shim_is(s, "DEL");
 	autostr struct str answer = { 0 };
 	uint8_t status = CNI_FAILED;
 	int rc;
 
 	make_payload(s);
-	rc = converse(s, is(s, "ADD") ? CNI_CONNECT_MS : 0, is(s, "STATUS") ? CNI_STATUS_MS : CNI_SHIM_MS, &status, &answer);
+	rc = converse(s, shim_is(s, "ADD") ? CNI_CONNECT_MS : 0, shim_is(s, "STATUS") ? CNI_STATUS_MS : CNI_SHIM_MS, &status, &answer);
 	if (del && rc != -ENAMETOOLONG && (rc < 0 || status == CNI_LEAVE_NOTE))
 		return leave_note(s);
 	if (rc < 0)
 		return no_answer(s, rc);
 	if (rc > 0)
 		return rc;
-	rc = put(STDOUT_FILENO, &answer);
+	rc = shim_put(STDOUT_FILENO, &answer);
 	if (status)
 		say_error(s, &answer);
 	else if (rc < 0)
@@ -346,22 +351,51 @@ static int ask_agent(struct shim *s)
 	_exit(status || rc < 0 ? 1 : 0);	/* nothing is left to flush or to give back */
 }
 
-int cni_shim(void)
+static const struct face *face_of(const char *program)
+{
+	const char *slash = strrchr(program, '/'), *name = slash ? slash + 1 : program;
+
+	for (size_t i = 1; i < ARRAY_SIZE(faces); i++)
+		if (strcmp(faces[i].name, name) == 0)
+			return &faces[i];
+	return &faces[0];
+}
+
+bool cni_is_plugin(const char *program)
+{
+	return getenv("CNI_COMMAND") || face_of(program) != faces;
+}
+
+/* To a person who calls the plugin by hand, as the reference plugins do. */
+static int about(const struct face *face)
+{
+	autostr struct str text = { 0 };
+
+	str_printf(&text, "CNI plugin %s of manx\nCNI protocol versions supported:", face->name);
+	for (const char *const *v = cni_versions; *v; v++)
+		str_printf(&text, "%s %s", v == cni_versions ? "" : ",", *v);
+	str_puts(&text, "\n");
+	return shim_put(STDERR_FILENO, &text) < 0;
+}
+
+int cni_shim(const char *program)
 {
 	const char *command = getenv("CNI_COMMAND");
-	struct shim s = { .verb = cni_verb_named(command) };
+	struct shim s = { .verb = cni_verb_named(command), .face = face_of(program) };
 	autostr struct str text = { 0 };
 	int rc;
 
+	if (!command)
+		return about(s.face);
 	if (!s.verb)
 		return shim_fail(&s, CNI_ENVIRONMENT, "CNI_COMMAND %s: no such verb", command);
-	if (is(&s, "VERSION")) {
+	if (shim_is(&s, "VERSION")) {
 		result_versions(&text, NULL);
-		return put(STDOUT_FILENO, &text) < 0;
+		return shim_put(STDOUT_FILENO, &text) < 0;
 	}
 	if (env_missing(s.verb->flags, &text))
 		return shim_fail(&s, CNI_ENVIRONMENT, "not in the environment: %s", text.s);
 	if ((rc = read_conf(&s)) != 0)
 		return rc;
-	return ask_agent(&s);
+	return s.face->run(&s);
 }

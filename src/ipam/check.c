@@ -50,9 +50,10 @@ static bool is_elsewhere(const struct ipam *ipam, const char *node)
 	return node && !is_self(ipam, node) && node_exists(ipam, node);
 }
 
-static bool is_reserve(const struct block_attribute *a)
+/* Nothing of this node's kernel shows whether it is used. */
+static bool is_hidden(const struct block_attribute *a)
 {
-	return a->handle && str_prefix(a->handle, "manx-reserve-");
+	return a->handle && (str_prefix(a->handle, "manx-reserve-") || str_prefix(a->handle, IPAM_DELEGATED));
 }
 
 /* The attribute of an allocated address, and its block; NULL: no block gives it to anybody. */
@@ -108,7 +109,7 @@ static void check_block(const struct ipam *ipam, const struct block *b, struct i
 			continue;
 		if (!node_exists(ipam, a->node))
 			found(out, false, &ip, b, a, "there is no such node");
-		else if (is_self(ipam, a->node) && !a->type && !is_reserve(a) && !lives_here(ipam, a, &ip))
+		else if (is_self(ipam, a->node) && !a->type && !is_hidden(a) && !lives_here(ipam, a, &ip))
 			found(out, false, &ip, b, a, "no pod that lives here has it");
 	}
 }
@@ -196,7 +197,7 @@ const char *ipam_releasable(const struct ipam *ipam, const struct addr *ip, stru
 		err_set(e, ENOENT, "%s: %s", text.s, a ? "it was given back already" : "no block gives it to anybody");
 	else if (pod)
 		err_set(e, EBUSY, "%s: pod %s lives by it", text.s, pod);
-	else if (a->node && node_exists(ipam, a->node) && (a->type || is_reserve(a)))
+	else if (a->node && node_exists(ipam, a->node) && (a->type || is_hidden(a)))
 		err_set(e, EBUSY, "%s: %s of node %s", text.s, a->type ? a->type : "the reserve", a->node);
 	else
 		return a->handle;

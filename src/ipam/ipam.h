@@ -12,6 +12,9 @@
 #include "model/model.h"
 #include "store/store.h"
 
+/* Handles of addresses whose interface another plugin makes begin so: no link shows that it lives. */
+#define IPAM_DELEGATED "manx-ipam-"
+
 struct ipam;
 struct ipam_request;
 
