@@ -1,14 +1,16 @@
 # make                build/manx for this machine; ARCH=aarch64|armv7|armv6|riscv64|x86_64
-#                     builds build/<arch>/manx; V=1 shows the commands
+#                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-qemu: one part of it
+# make check-all      and what takes longer; check-cross, check-qemu: one part of it
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
 # make size           what each directory and library weighs, beside what is recorded in cross/sizes
 # make size-record    records it, for every architecture
 # make repro          two builds in two folders are the same, for every architecture; repro-<arch>: one
+# make fuzz           looks for inputs that break a target: T=target (tests/fuzz), S=seconds
+# make analyze        gcc's analyser, clang-tidy, cppcheck: no finding but those in tests/analyze.allow
 # make install        the program, manual, unit, licences under DESTDIR and PREFIX (/usr), and
 #                     /etc/manx.conf where there is none; make licences: only those, in build/<arch>/licences
 # make link-test      the libraries whole against musl, for every architecture
@@ -18,7 +20,7 @@
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
         install licences check-install check-size \
-        check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
+        analyze deps-analyze fuzz deps-fuzz deps-cross check-fuzz check-cross check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
 Q := $(if $(V),,@)
@@ -78,7 +80,9 @@ deps-initramfs: ; @cross/deps.sh $(INITRAMFS_DEPS)
 # --- the program -------------------------------------------------------------
 # musl's headers and objects stand in for the compiler's own ones by hand, because
 # "musl-gcc -static-pie" quietly links a dynamic program.
-SYSROOT := $(OUT)/sysroot
+# SYSROOT=folder on the command line: see cross/SYSROOT.md.
+GIVEN   := $(abspath $(SYSROOT))
+override SYSROOT := $(OUT)/sysroot
 MUSL    := $(subst gnu,musl,$(TRIPLET))
 CRT     := $(SYSROOT)/usr/lib/$(MUSL)
 LIB     := $(SYSROOT)/usr/lib/$(TRIPLET)
@@ -93,11 +97,11 @@ WARN   := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla 
           -Wno-missing-field-initializers -Werror
 COMMON := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -Isrc
 
+SYSTEM := -nostdinc -isystem $(SYSROOT)/usr/include/$(MUSL) -isystem $$($(CC) -print-file-name=include) \
+          -isystem $(SYSROOT)/usr/$(TRIPLET)/include -isystem $(SYSROOT)/usr/include
 CFLAGS := $(COMMON) -Os -g $(MACHINE_$(ARCH)) -fPIE -fvisibility=hidden -fstack-protector-strong \
           -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
-          -ffile-prefix-map=$(CURDIR)=. \
-          -nostdinc -isystem $(SYSROOT)/usr/include/$(MUSL) -isystem $$($(CC) -print-file-name=include) \
-          -isystem $(SYSROOT)/usr/$(TRIPLET)/include -isystem $(SYSROOT)/usr/include
+          -ffile-prefix-map=$(CURDIR)=. $(SYSTEM)
 
 LDFLAGS := -nostdlib -static -Wl,-pie,--no-dynamic-linker,--gc-sections,--build-id=none \
            -Wl,-z,text,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code $(LINK_$(ARCH))
@@ -126,16 +130,17 @@ $(OUT)/obj/%.o: src/%.c Makefile $(OUT)/cc.flags $(SYSROOT).done
 
 # musl's start files carry debug records that Debian 12's linker for riscv64 cannot
 # read, the libraries unwind tables that nothing here asks for.
-$(SYSROOT).done: cross/pins cross/sysroot.sh Makefile | deps-build
-	$(call say,FETCH,$(SYSROOT))
-	$(Q)cross/sysroot.sh $(ARCH) $(SYSROOT)
+$(SYSROOT).done: cross/pins cross/sysroot.sh cross/given.sh $(OUT)/sysroot.from Makefile | deps-build
+	$(call say,$(if $(GIVEN),COPY,FETCH),$(SYSROOT))
+	$(Q)$(if $(GIVEN),cross/given.sh $(GIVEN) $(ARCH) $(TRIPLET) $(SYSROOT),cross/sysroot.sh $(ARCH) $(SYSROOT))
 	$(Q)$(STRIP) -g -R .eh_frame $(CRT)/*.o $(LIBS)
 	@touch $@
 
 # A file that changes when the words do, so that other flags or sources build anew.
 $(OUT)/cc.flags:   words = $(CC) $(CFLAGS)
 $(OUT)/link.flags: words = $(LDFLAGS) $(OBJS) $(LIBS)
-$(OUT)/cc.flags $(OUT)/link.flags: FORCE
+$(OUT)/sysroot.from: words = $(GIVEN)
+$(OUT)/cc.flags $(OUT)/link.flags $(OUT)/sysroot.from: FORCE
 	@mkdir -p $(@D); echo '$(words)' | cmp -s - $@ || echo '$(words)' > $@
 
 # This machine's own program has the short name too.
@@ -173,7 +178,9 @@ DESTDIR :=
 PREFIX  := /usr
 DOC     := $(DESTDIR)$(PREFIX)/share/doc/manx
 
-licences: $(OUT)/licences.done
+licences: $(if $(GIVEN),licences-unknown,$(OUT)/licences.done)
+licences-unknown: ; @echo 'licences: of what is in $(GIVEN) only its maker knows them' >&2; exit 1
+.PHONY: licences-unknown
 $(OUT)/licences.done: cross/licences.sh cross/pins LICENSE $(SYSROOT).done
 	$(Q)cross/licences.sh $(ARCH) $(SYSROOT) $(OUT)/licences
 	@touch $@
@@ -209,9 +216,9 @@ $(OUT)/whole: $(OUT)/obj/shims.o tests/shims/whole.c
 comma := ,
 
 # --- tests -----------------------------------------------------------------------
-QUICK := check-unit check-layers check-headers check-install check-size
+QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check link-test repro check-qemu
+check-all: check link-test repro check-cross analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
@@ -238,6 +245,10 @@ UNITS       := $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
 UNIT_CFLAGS := $(COMMON) -Itests/unit -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNIT_LIBS   := -lcmocka -lbearssl -lmnl -lyaml
 
+# The rules "program: objects" of first lines, for programs and objects in a folder.
+unit_links = @mkdir -p $(1) && awk -v to='$(1)' 'FNR == 1 && /^\/\* links:/ { t = FILENAME; sub(/^tests\/unit/, to, t); sub(/\.c$$/, "", t); \
+	for (i = 3; i < NF; i++) { sub(/\.c$$/, ".o", $$i); print t ": " to "/obj/" $$i } }' $(UNIT_SRCS) </dev/null >$(1)/links.mk
+
 check-unit: $(UNITS)
 	@cross/run-units.sh $(UNITS)
 
@@ -252,11 +263,81 @@ build/unit/obj/%.o: %.c Makefile | deps-test
 
 ifneq ($(filter check%,$(MAKECMDGOALS)),)
 build/unit/links.mk: $(UNIT_SRCS) Makefile
-	@mkdir -p $(@D)
-	@awk 'FNR == 1 && /^\/\* links:/ { t = FILENAME; sub(/^tests\//, "build/", t); sub(/\.c$$/, "", t); \
-		for (i = 3; i < NF; i++) { sub(/\.c$$/, ".o", $$i); print t ": build/unit/obj/" $$i } }' $(UNIT_SRCS) </dev/null >$@
+	$(call unit_links,build/unit)
 include build/unit/links.mk
 -include $(shell find build/unit/obj -name '*.d' 2>/dev/null)
+endif
+
+# The same units for another machine: static, with musl and an emulator. No sanitizer's library
+# is there for it, so what the undefined behaviour checks find is an illegal instruction.
+QEMU_aarch64 := qemu-aarch64-static
+QEMU_armv7   := qemu-arm-static -cpu cortex-a7
+QEMU_armv6   := qemu-arm-static -cpu arm1176
+QEMU_riscv64 := qemu-riscv64-static
+QEMU := $(if $(filter $(ARCH),$(NATIVE)),,$(QEMU_$(ARCH)))
+CROSS_UNITS  := $(UNIT_SRCS:tests/unit/%.c=$(OUT)/unit/%)
+CROSS_CFLAGS := $(CFLAGS) -Itests/cross -Itests/unit -fsanitize=undefined -fsanitize-undefined-trap-on-error
+
+check-cross: $(ARCHES:%=check-cross-%)
+$(ARCHES:%=check-cross-%): check-cross-%: | deps-cross
+	@$(MAKE) --no-print-directory ARCH=$* check-cross-one
+check-cross-one: $(OUT)/manx $(CROSS_UNITS)
+	@printf '%-6s %s: ' RUN $(ARCH); $(QEMU) $(OUT)/manx version
+	@RUN='$(QEMU)' cross/run-units.sh $(CROSS_UNITS)
+	@CC=$(CC) SIZE=$(SIZE) cross/size.sh check $(ARCH) $(OUT)/manx
+.PHONY: $(ARCHES:%=check-cross-%) check-cross-one
+
+$(CROSS_UNITS): $(OUT)/unit/%: $(OUT)/unit/obj/tests/unit/%.o $(OUT)/unit/obj/src/shims.o
+	$(call say,LINK,$@)
+	$(Q)$(call link,$@,$(filter %.o,$^) $(LIBS))
+$(OUT)/unit/obj/%.o: %.c Makefile $(SYSROOT).done
+	@mkdir -p $(@D)
+	$(call say,CC,$< ($(ARCH)$(comma) checked))
+	$(Q)$(CC) $(CROSS_CFLAGS) -MMD -MP -c -o $@ $<
+
+ifneq ($(filter check-cross-one,$(MAKECMDGOALS)),)
+$(OUT)/unit/links.mk: $(UNIT_SRCS) Makefile
+	$(call unit_links,$(OUT)/unit)
+include $(OUT)/unit/links.mk
+-include $(shell find $(OUT)/unit/obj -name '*.d' 2>/dev/null)
+endif
+
+# Fuzz targets: their corpora are replayed like unit tests; "make fuzz" lets libFuzzer look for more.
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SRCS := $(filter-out src/main.c src/shims.c,$(SRCS))
+FUZZ_CLANG := clang $(COMMON) -w -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# Inputs that are there for another reason.
+SEEDS_json := tests/golden/objects tests/golden/written
+T := json
+S := 60
+
+check-fuzz: $(FUZZ:%=build/fuzz/%)
+	@for t in $(FUZZ); do \
+		timeout 120 build/fuzz/$$t tests/fuzz/corpus/$$t/* >build/fuzz/$$t.log 2>&1 || { tail -50 build/fuzz/$$t.log; exit 1; }; \
+		echo "FUZZ   $$t: $$(tail -1 build/fuzz/$$t.log)"; done
+
+$(FUZZ:%=build/fuzz/%): build/fuzz/%: build/unit/obj/tests/fuzz/fuzz_%.o build/unit/obj/tests/fuzz/replay.o build/fuzz/replay.a
+	$(call say,LINK,$@)
+	$(Q)gcc $(UNIT_CFLAGS) -o $@ $^ $(UNIT_LIBS)
+build/fuzz/replay.a: $(FUZZ_SRCS:%.c=build/unit/obj/%.o)
+build/fuzz/clang.a: $(FUZZ_SRCS:%.c=build/fuzz/obj/%.o)
+build/fuzz/replay.a build/fuzz/clang.a:
+	@mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
+
+fuzz: build/fuzz/clang/$(T)
+	@mkdir -p build/fuzz/found/$(T)
+	$< -max_total_time=$(S) -max_len=8192 -timeout=10 -artifact_prefix=build/fuzz/ build/fuzz/found/$(T) tests/fuzz/corpus/$(T) $(SEEDS_$(T))
+build/fuzz/clang/%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/clang.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CLANG) -fsanitize=fuzzer -o $@ $^ $(UNIT_LIBS)
+build/fuzz/obj/%.o: %.c Makefile | deps-fuzz
+	@mkdir -p $(@D)
+	$(call say,CC,$< (fuzzed))
+	$(Q)$(FUZZ_CLANG) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+.PRECIOUS: build/fuzz/obj/%.o
+ifneq ($(filter fuzz,$(MAKECMDGOALS)),)
+-include $(shell find build/fuzz/obj -name '*.d' 2>/dev/null)
 endif
 
 # --- a root of its own, and guests that boot it ---------------------------------------
@@ -285,6 +366,17 @@ check-qemu: $(GUESTS:%=guest-%) $(if $(filter check-all,$(MAKECMDGOALS)),check) 
 $(GUESTS:%=guest-%): guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* build/$*/guest.cpio
 .PHONY: $(GUESTS:%=guest-%)
+
+# --- what other readers say of the sources ---------------------------------------------
+ANALYZE_DEPS := gcc clang-tidy cppcheck
+FUZZ_DEPS := clang libclang-rt-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
+CROSS_DEPS := qemu-user-static
+deps-cross: ; @cross/deps.sh $(CROSS_DEPS)
+deps-fuzz: ; @cross/deps.sh $(FUZZ_DEPS)
+deps-analyze: ; @cross/deps.sh $(ANALYZE_DEPS)
+
+analyze: $(SYSROOT).done | deps-analyze
+	@tests/analyze.sh "$(SYSTEM)"
 
 # --- the rest ------------------------------------------------------------------------
 demo: all deps-run

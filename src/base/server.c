@@ -103,7 +103,8 @@ static bool conn_send(struct conn *c)
 			watch_change(c->server->loop, &c->watch, EPOLLOUT);
 			return true;
 		}
-		if ((gone = n < 0))
+		gone = n < 0;
+		if (gone)
 			break;
 		c->sent += n;
 	}

@@ -65,8 +65,9 @@ struct reaper *reaper_start(struct err *e)
 	int ends[2], rc;
 	sigset_t all, old;
 
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 || (rc = nl_open(&r->nl, NETLINK_ROUTE, NULL)) < 0) {
-		err_set(e, errno, "reaper: pipe or netlink socket: %s", strerror(errno));
+	rc = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : nl_open(&r->nl, NETLINK_ROUTE, NULL);
+	if (rc < 0) {
+		err_set(e, -rc, "reaper: pipe or netlink socket: %s", strerror(-rc));
 		free(r);
 		return NULL;
 	}

@@ -136,8 +136,8 @@ static void plan_table(struct nft *n)
 		message_table(nl, NFT_MSG_NEWTABLE, NFT_TABLE, table_flags(n));
 }
 
-#define each_marked_set(n, s) for (struct set *s = (n)->rules.marked_sets; s; s = s->marked_next)
-#define each_marked_chain(n, c) for (struct chain *c = (n)->rules.marked_chains; c; c = c->marked_next)
+#define each_marked_set(n, s) for (struct set *(s) = (n)->rules.marked_sets; (s); (s) = (s)->marked_next)
+#define each_marked_chain(n, c) for (struct chain *(c) = (n)->rules.marked_chains; (c); (c) = (c)->marked_next)
 
 static void plan_new(struct nft *n)
 {

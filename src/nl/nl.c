@@ -228,7 +228,7 @@ static ssize_t receive(struct nl *nl, int flags)
 			return -errno;
 		if (msg.msg_namelen < sizeof from || from.nl_pid)
 			continue;	/* any root process can send to us: only the kernel is believed */
-		return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+		return (msg.msg_flags & MSG_TRUNC) ? -EMSGSIZE : n;
 	}
 }
 
@@ -322,7 +322,7 @@ static void datagram_read(struct commit *c, ssize_t n, unsigned end)
 	const struct nlmsghdr *h = (const struct nlmsghdr *)c->nl->in;
 	int left = (int)n;
 
-	for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+	for (; nl_message_ok(h, left); h = mnl_nlmsg_next(h, &left))
 		message_read(c, h, end);
 }
 
@@ -440,7 +440,7 @@ static void dump_once(struct nl *nl, struct dump *d)
 		}
 		h = (const struct nlmsghdr *)nl->in;
 		left = (int)n;
-		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+		for (; nl_message_ok(h, left); h = mnl_nlmsg_next(h, &left))
 			dump_message(d, h);
 	}
 }
@@ -490,7 +490,7 @@ int nl_events(struct nl *nl, uint32_t skip, void (*each)(void *ctx, const struct
 		}
 		if (n < 0)
 			return (int)n;
-		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+		for (; nl_message_ok(h, left); h = mnl_nlmsg_next(h, &left))
 			if (h->nlmsg_type >= NLMSG_MIN_TYPE && !(skip && h->nlmsg_pid == skip))
 				each(ctx, h);
 	}

@@ -92,6 +92,9 @@ int nl_dump(struct nl *nl, void (*restart)(void *ctx), void (*each)(void *ctx, c
  */
 int nl_events(struct nl *nl, uint32_t skip, void (*each)(void *ctx, const struct nlmsghdr *h), void *ctx);
 
+/* Is there a whole message at h, in the left bytes that are there? */
+bool nl_message_ok(const struct nlmsghdr *h, int left);
+
 /*
  * Attributes of h after an extra header of size bytes, by type, into tb[max + 1]; NULL where
  * there is none.  Lengths are checked against the message; a torn one ends the walk.

@@ -4,9 +4,14 @@
 #include <sys/socket.h>
 
 /*
- * libmnl checks no lengths: every attribute is measured against what holds
- * it here, and its payload against the type that is read.
+ * libmnl checks no lengths of attributes, and takes a message's of 2 GiB for a short one:
+ * each is measured against what holds it here, and a payload against the type that is read.
  */
+
+bool nl_message_ok(const struct nlmsghdr *h, int left)
+{
+	return left >= (int)sizeof *h && h->nlmsg_len >= sizeof *h && h->nlmsg_len <= (uint32_t)left;
+}
 
 static void attrs_walk(const char *at, size_t left, const struct nlattr **tb, unsigned max)
 {

@@ -22,7 +22,7 @@ int rtnl_forwards(int fd, uint8_t family)
 	mnl_attr_put_u32(h, NETCONFA_IFINDEX, (uint32_t)NETCONFA_IFINDEX_ALL);
 	if (send(fd, h, h->nlmsg_len, 0) < 0 || (n = recv(fd, room, sizeof room, MSG_DONTWAIT)) < 0)
 		return -errno;
-	if (!mnl_nlmsg_ok(h, (int)n) || h->nlmsg_type != RTM_NEWNETCONF || !nl_attrs(h, sizeof *m, tb, NETCONFA_MAX) ||
+	if (!nl_message_ok(h, (int)n) || h->nlmsg_type != RTM_NEWNETCONF || !nl_attrs(h, sizeof *m, tb, NETCONFA_MAX) ||
 	    !nl_attr_u32(tb[NETCONFA_FORWARDING], &forwards))
 		return -ENOMSG;
 	return forwards != 0;

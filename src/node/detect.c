@@ -111,7 +111,7 @@ static int look(struct node_agent *n, struct view *v, struct err *e)
 		unsigned keep = v->addr_count;
 
 		rtnl_addr_dump_request(&n->cmd, family_of(f));
-		if ((rc = nl_dump(&n->cmd, f == 0 ? addrs_restart : view_restart, on_addr, v, e)) < 0)
+		if (nl_dump(&n->cmd, f == 0 ? addrs_restart : view_restart, on_addr, v, e) < 0)
 			v->addr_count = keep;		/* a kernel without that family */
 		rtnl_route_dump_request(&n->cmd, family_of(f));
 		if (nl_dump(&n->cmd, view_restart, on_route, v, NULL) < 0)

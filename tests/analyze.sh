@@ -1,0 +1,40 @@
+#!/bin/sh
+# analyze.sh INCLUDES   What gcc's analyser, clang-tidy (.clang-tidy) and cppcheck say of the sources,
+# but for what tests/analyze.allow names; any other finding fails.  One job at a time, and nicely.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+includes=$1 out=build/analyze
+mkdir -p "$out"
+flags='-std=gnu11 -D_GNU_SOURCE -Isrc'
+sources=$(echo src/*.c src/*/*.c)
+
+run_gcc() { for f in $sources; do nice gcc $flags -O2 -fanalyzer $includes -c -o /dev/null "$f" 2>&1; done; }
+run_tidy() { for f in $sources; do nice clang-tidy --quiet "$f" -- $flags $includes 2>/dev/null; done; }
+run_cppcheck() {
+	# A macro of libmnl's that stands like a statement, and has to be known.
+	echo '#define mnl_attr_for_each_nested(a, nest) for ((a) = (void *)(nest); (a); (a) = 0)' >"$out/macros.h"
+	nice cppcheck --quiet --enable=warning,style,performance,portability --std=c11 -D__linux__ -D_GNU_SOURCE \
+		--include="$out/macros.h" -Isrc --template='{file}:{line}:{column}: warning: {message} [{id}]' src 2>&1
+}
+
+# Lines "FILE:LINE:COL: warning: text [check,...]" of a tool to findings that nothing allows.
+judge() {
+	awk -v tool="$1" -v top="$PWD/" '
+	FNR == NR { if ($1 == tool) allowed[$2, $3]; next }
+	/^[^ ]*:[0-9]+:[0-9]+: (warning|error): .*\[[^ ]*\]$/ {
+		sub("^" top, "")
+		file = $1; sub(/:.*/, "", file)
+		check = $NF; gsub(/[][]/, "", check); sub(/,.*/, "", check); sub(/=$/, "", check)
+		if ((file, check) in allowed || ("*", check) in allowed) { n++; next }
+		if (!seen[$0]++) { print; bad++ }
+		next
+	}
+	/ (fatal )?error: / { print; bad++ }
+	END { printf "%s: %d findings, %d allowed\n", tool, bad, n; exit bad > 0 }' tests/analyze.allow "$out/$1.log"
+}
+
+bad=0
+run_gcc >"$out/gcc.log";           judge gcc        || bad=1
+run_tidy >"$out/clang-tidy.log";   judge clang-tidy || bad=1
+run_cppcheck >"$out/cppcheck.log"; judge cppcheck   || bad=1
+exit $bad
