@@ -145,7 +145,9 @@ void add_assign(struct cni_request *r)
 	int code;
 
 	forget_note(r);
-	r->ipam = (struct ipam_request){ .done = on_address, .owner = { .handle = r->handle, .node = c->model->config->node_name,
+	/* A loan is known by its pod's link. */
+	r->ipam = (struct ipam_request){ .done = on_address, .lend = !str_prefix(r->handle, IPAM_DELEGATED),
+		.owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
 	if ((code = wishes_read(r, &e)) != CNI_OK) {
 		request_fail(r, code, "%s", e.text);

@@ -152,7 +152,7 @@ static void on_held(void *ctx, const struct block_attribute *a, const struct add
 		f->namespace = a->namespace;
 		return;
 	}
-	if (str_prefix(a->handle, "manx-reserve-") || str_prefix(a->handle, IPAM_DELEGATED) || (!lives && is_foreign(rec, a)))
+	if (str_prefix(a->handle, RESERVE_PREFIX) || str_prefix(a->handle, IPAM_DELEGATED) || (!lives && is_foreign(rec, a)))
 		return;
 	log_info("cni", "address %s: %s, given back", addr_text(ip).s, lives ? "its pod has another" : "its pod is gone");
 	only[family_index(ip->family)] = *ip;

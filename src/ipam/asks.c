@@ -71,6 +71,8 @@ void ask_fail(struct ipam *ipam, struct ipam_ask *a, int code, const struct err 
 
 void ipam_assign(struct ipam *ipam, struct ipam_request *r)
 {
+	const uint64_t now = now_ms();
+
 	r->code = 0;
 	r->pending = r->tries = 0;
 	r->err = (struct err){ 0 };
@@ -81,7 +83,7 @@ void ipam_assign(struct ipam *ipam, struct ipam_request *r)
 	for (int f = 0; f < FAMILIES; f++) {
 		if (!r->want[f])
 			continue;
-		r->ask[f] = (struct ipam_ask){ .request = r, .family = f, .pending = true };
+		r->ask[f] = (struct ipam_ask){ .request = r, .family = f, .pending = true, .since_ms = now };
 		if (r->fixed[f].family)
 			ask_push_first(ipam, &r->ask[f]);
 		else
@@ -118,21 +120,21 @@ void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
 {
 	struct ipam_ask *a = code ? ask_pop(ipam, family) : NULL;
 
-	if (a)
+	if (a && !reserve_lend(ipam, a))
 		ask_fail(ipam, a, code, e);
 	ipam_kick(ipam);	/* the next one may want another pool */
 }
 
 /* --- assignments --- */
 
-static bool block_serves(const struct ipam *ipam, const struct block *b, const struct ipam_ask *a)
+bool block_serves(const struct ipam *ipam, const struct block *b, int family, const struct ipam_request *r)
 {
 	const struct pool *p;
 
-	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(a->family))
+	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(family))
 		return false;
 	p = model_pool_of(ipam->model, &b->cidr.addr);
-	return p && pool_serves(ipam, p, a->request);
+	return p && pool_serves(ipam, p, r);
 }
 
 /* Pools in the order of their names, blocks in that of their addresses. */
@@ -156,7 +158,7 @@ static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, 
 	table_each(&ipam->model->blocks, b) {
 		const struct flight *f;
 
-		if (!block_serves(ipam, b, a))
+		if (!block_serves(ipam, b, a->family, a->request))
 			continue;
 		f = flight_of(ipam, b);
 		if (f && !f->copy)
@@ -201,6 +203,14 @@ static void ask_taken(struct ipam *ipam, struct ipam_ask *a)
 	ask_fail(ipam, a, 103, &e);
 }
 
+/* To a pod that asked before, though no block says so yet. */
+static bool is_lent(const struct ipam *ipam, const struct ipam_ask *a)
+{
+	const struct addr *fixed = &a->request->fixed[a->family];
+
+	return fixed->family && !a->request->keeps && reserve_has_lent(ipam, fixed);
+}
+
 void asks_step(struct ipam *ipam, int family)
 {
 	struct ipam_ask *a;
@@ -215,9 +225,12 @@ void asks_step(struct ipam *ipam, int family)
 				claim_start(ipam, family);
 			return;
 		}
-		int ordinal = fixed->family ? block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner) :
-					      block_assign(f->copy, &a->request->owner);
+		int ordinal = -EADDRINUSE;
 
+		if (!fixed->family)
+			ordinal = block_assign(f->copy, &a->request->owner);
+		else if (!is_lent(ipam, a))
+			ordinal = block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner);
 		if (ordinal == -EADDRINUSE) {
 			ask_taken(ipam, a);
 			continue;
@@ -227,9 +240,39 @@ void asks_step(struct ipam *ipam, int family)
 			ask_fail(ipam, a, 11, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
 			continue;
 		}
-		a->next = NULL;
-		*f->asks_tail = a;
-		f->asks_tail = &a->next;
-		f->ordinals[f->count++] = ordinal;
+		f->asks[f->count] = a;
+		f->ordinals[f->count++] = (uint16_t)ordinal;
 	}
+}
+
+/* --- no answer --- */
+
+static void queue_lend(struct ipam *ipam, int family, uint64_t before_ms, bool refuse)
+{
+	static const struct err away = { ENOTCONN, "the datastore is away, and no address is left in the reserve" };
+
+	for (struct ipam_ask *a = ipam->asks[family], *next; a; a = next) {
+		next = a->next;
+		if (!a->request->lend || a->since_ms > before_ms || !(refuse || reserve_can_lend(ipam, a)))
+			continue;
+		ask_withdraw(ipam, a);
+		if (!reserve_lend(ipam, a))
+			ask_fail(ipam, a, 102, &away);
+	}
+}
+
+/* The ordinal stays the ask's until the write has ended. */
+static void flight_lend(struct ipam *ipam, struct flight *f, uint64_t before_ms)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->asks[i] && f->asks[i]->since_ms <= before_ms && reserve_lend(ipam, f->asks[i]))
+			f->asks[i] = NULL;
+}
+
+void asks_lend(struct ipam *ipam, uint64_t before_ms, bool refuse)
+{
+	for (struct flight *f = ipam->flights; f; f = f->next)
+		flight_lend(ipam, f, before_ms);
+	for (int f = 0; f < FAMILIES; f++)
+		queue_lend(ipam, f, before_ms, refuse);
 }

@@ -21,17 +21,25 @@ struct assertion {
 
 enum standing { STANDING_HELD, STANDING_FREE, STANDING_TAKEN };
 
+static enum standing standing_in(const struct ipam *ipam, const struct block_attribute *a, const struct endpoint *ep,
+				 const struct addr *ip)
+{
+	if (!a)
+		return STANDING_FREE;
+	if (block_reserves(a, ipam->node))	/* an earlier agent lent it; or this one, which then sees to it */
+		return reserve_has_lent(ipam, ip) ? STANDING_HELD : STANDING_FREE;
+	return a->handle && strcmp(a->handle, ep->handle) == 0 ? STANDING_HELD : STANDING_TAKEN;
+}
+
 static enum standing standing(const struct ipam *ipam, const struct endpoint *ep, const struct addr *ip)
 {
 	const struct block *b;
 
 	table_each(&ipam->model->blocks, b) {
 		int ordinal = b->deleted ? -1 : block_ordinal(b, ip);
-		const struct block_attribute *a = ordinal < 0 ? NULL : block_attribute(b, ordinal);
 
 		if (ordinal >= 0)
-			return !a ? STANDING_FREE : a->handle && strcmp(a->handle, ep->handle) == 0 ? STANDING_HELD :
-												      STANDING_TAKEN;
+			return standing_in(ipam, block_attribute(b, ordinal), ep, ip);
 	}
 	return STANDING_FREE;
 }
@@ -93,6 +101,7 @@ static void assert_address(struct ipam *ipam, const struct endpoint *ep, int fam
 		owner->pod = arena_str(&a->mem, ep->pod);
 		owner->namespace = arena_str(&a->mem, ep->namespace);
 	}
+	a->request.keeps = true;
 	a->request.want[family] = true;
 	a->request.fixed[family] = ep->ips[family];
 	ipam_assign(ipam, &a->request);

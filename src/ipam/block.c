@@ -197,15 +197,29 @@ static void attribute_fill(struct arena *mem, struct block_attribute *a, const s
 	a->json = arena_str(mem, str_text(&text));
 }
 
+/* Ordinals of one owner share one, as Calico's do. */
+static int16_t attribute_of(struct block *b, const struct block_owner *owner)
+{
+	struct block_attribute *fresh = &b->attributes[b->attribute_count];
+
+	attribute_fill(&b->row.mem, fresh, owner);
+	for (unsigned n = 0; n < b->attribute_count; n++) {
+		const struct block_attribute *a = &b->attributes[n];
+
+		if (a->handle && strcmp(a->handle, fresh->handle) == 0 && strcmp(a->json, fresh->json) == 0)
+			return (int16_t)n;
+	}
+	return (int16_t)b->attribute_count++;
+}
+
 /* The free ordinal at place n of the FIFO. */
 static int assign_nth(struct block *b, unsigned n, const struct block_owner *owner)
 {
 	unsigned ordinal = b->unallocated[n];
 
 	memmove(b->unallocated + n, b->unallocated + n + 1, (--b->free_count - n) * sizeof *b->unallocated);
-	attribute_fill(&b->row.mem, &b->attributes[b->attribute_count], owner);
 	b->lends |= !b->node || strcmp(b->node, owner->node) != 0;
-	b->allocations[ordinal] = b->attribute_count++;
+	b->allocations[ordinal] = attribute_of(b, owner);
 	b->sequences[ordinal] = b->sequence++;
 	return ordinal;
 }
@@ -219,6 +233,10 @@ int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner 
 {
 	const struct block_attribute *a = block_attribute(b, ordinal);
 
+	if (a && block_reserves(a, owner->node)) {
+		ordinal_free(b, ordinal);
+		a = NULL;
+	}
 	if (b->attribute_count == b->size && !a)
 		return -ENOSPC;
 	if (a)
@@ -238,6 +256,11 @@ bool block_release(struct block *b, unsigned ordinal, const char *handle)
 	ordinal_free(b, ordinal);
 	b->sequence++;
 	return true;
+}
+
+bool block_reserves(const struct block_attribute *a, const char *node)
+{
+	return a->handle && str_prefix(a->handle, RESERVE_PREFIX) && strcmp(a->handle + strlen(RESERVE_PREFIX), node) == 0;
 }
 
 bool block_concerns(const struct block *b, const char *node)
@@ -281,7 +304,7 @@ void block_count(const struct block *b, unsigned *used, unsigned *reserved)
 
 		if (!a)
 			continue;
-		if (a->type || (a->handle && str_prefix(a->handle, "manx-reserve-")))
+		if (a->type || (a->handle && str_prefix(a->handle, RESERVE_PREFIX)))
 			++*reserved;
 		else
 			++*used;

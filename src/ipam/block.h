@@ -23,11 +23,14 @@ struct block *block_copy(const struct block *b);
 
 /* Gives the ordinal at the head of the FIFO to owner.  The ordinal, or -ENOSPC. */
 int block_assign(struct block *b, const struct block_owner *owner);
-/* Gives that ordinal to owner; also again when it has it.  -EADDRINUSE: another handle holds it. */
+/* Gives that ordinal to owner, from its node's reserve too; also again when it has it.  -EADDRINUSE: another handle holds it. */
 int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner *owner);
 /* Frees the ordinal when handle holds it.  False otherwise. */
 bool block_release(struct block *b, unsigned ordinal, const char *handle);
 
+/* Is it kept for pods of that node while the datastore is away? */
+#define RESERVE_PREFIX "manx-reserve-"
+bool block_reserves(const struct block_attribute *a, const char *node);
 /* May b hold anything of that node?  False means surely not. */
 bool block_concerns(const struct block *b, const char *node);
 /* First ordinal at or after `from` that handle holds, or -1. */

@@ -53,7 +53,7 @@ static bool is_elsewhere(const struct ipam *ipam, const char *node)
 /* Nothing of this node's kernel shows whether it is used. */
 static bool is_hidden(const struct block_attribute *a)
 {
-	return a->handle && (str_prefix(a->handle, "manx-reserve-") || str_prefix(a->handle, IPAM_DELEGATED));
+	return a->handle && (str_prefix(a->handle, RESERVE_PREFIX) || str_prefix(a->handle, IPAM_DELEGATED));
 }
 
 /* The attribute of an allocated address, and its block; NULL: no block gives it to anybody. */
@@ -135,7 +135,7 @@ static void check_live(const struct ipam *ipam, const struct live *l, const stru
 		const struct block *b;
 		const struct block_attribute *a = ips[f].family ? attribute_of(ipam, &ips[f], &b) : NULL;
 
-		if (!a || (l->handle ? a->handle && strcmp(a->handle, l->handle) == 0 :
+		if (!a || block_reserves(a, l->node) || (l->handle ? a->handle && strcmp(a->handle, l->handle) == 0 :
 				       is_of_container(a->handle, l->container)))
 			continue;
 		snprintf(reason, sizeof reason, "pod %s/%s of node %s has it, and the block gives it to another", l->namespace,

@@ -16,13 +16,15 @@
 static void on_kick(struct deferred *d);
 static void on_retry(struct timer *t);
 static void on_sync(struct timer *t);
+static void on_patience(struct timer *t);
 
 struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 {
 	struct ipam *ipam = xcalloc(1, sizeof *ipam);
 
 	*ipam = (struct ipam){ .loop = l, .model = m, .store = s, .node = m->config->node_name,
-			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync } };
+			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync }, .patience = { .fn = on_patience }, .seen = s->state };
+	reserve_init(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
 		ipam->asks_tail[f] = &ipam->asks[f];
 		ipam->claims[f] = (struct claim){ .ipam = ipam, .family = f };
@@ -38,6 +40,8 @@ void ipam_free(struct ipam *ipam)
 	deferred_del(ipam->loop, &ipam->kick);
 	timer_del(ipam->loop, &ipam->retry);
 	timer_del(ipam->loop, &ipam->sync_timer);
+	timer_del(ipam->loop, &ipam->patience);
+	reserve_free(ipam);
 	for (struct release *r = ipam->releases, *next; r; r = next) {
 		next = r->next;
 		free(r->handle);
@@ -85,7 +89,6 @@ struct flight *flight_open(struct ipam *ipam, const struct block *b)
 	struct flight *f = xcalloc(1, sizeof *f);
 
 	*f = (struct flight){ .ipam = ipam, .copy = block_copy(b), .expected = b->meta.version, .next = ipam->flights };
-	f->asks_tail = &f->asks;
 	str_copy(f->key, sizeof f->key, b->row.key);
 	ipam->flights = f;
 	return f;
@@ -106,8 +109,11 @@ static void flight_lost(struct flight *f, int rc)
 	struct ipam *ipam = f->ipam;
 	struct err e = { 0 };
 
-	for (struct ipam_ask *a = f->asks, *next; a; a = next) {
-		next = a->next;
+	for (unsigned i = 0; i < f->count; i++) {
+		struct ipam_ask *a = f->asks[i];
+
+		if (!a)
+			continue;
 		if (rc == -ESTALE && ++a->request->tries < IPAM_TRIES_MAX) {
 			if (a->request->fixed[a->family].family)
 				ask_push_first(ipam, a);
@@ -115,8 +121,37 @@ static void flight_lost(struct flight *f, int rc)
 				ask_push(ipam, a);
 			continue;
 		}
+		if (rc != -ESTALE && reserve_lend(ipam, a))
+			continue;
 		err_set(&e, -rc, "block %s: %s", f->key, rc == -ESTALE ? "others kept changing it" : strerror(-rc));
 		ask_fail(ipam, a, rc == -EAGAIN ? 102 : 11, &e);
+	}
+}
+
+/* Its ask was served by a loan meanwhile. */
+static void give_back(struct ipam *ipam, const struct block *b, unsigned ordinal)
+{
+	const struct block_attribute *a = block_attribute(b, ordinal);
+	struct addr only[FAMILIES] = { { 0 } };
+
+	if (!a || !a->handle)
+		return;
+	only[family_index(b->cidr.addr.family)] = block_address(b, ordinal);
+	ipam_release(ipam, a->handle, only, NULL, NULL);
+}
+
+static void flight_landed(struct flight *f, const struct block *b)
+{
+	for (unsigned i = 0; i < f->count; i++) {
+		struct ipam_ask *a = f->asks[i];
+
+		if (!a) {
+			give_back(f->ipam, b, f->ordinals[i]);
+			continue;
+		}
+		a->request->ips[a->family] = block_address(b, f->ordinals[i]);
+		f->ipam->reserve.look[a->family] |= a->request->fixed[a->family].family != 0;	/* it may have been of it */
+		ask_settle(f->ipam, a);
 	}
 }
 
@@ -126,18 +161,14 @@ static void on_flight(void *ctx, int rc)
 	struct ipam *ipam = f->ipam;
 	const struct block *b = table_find(&ipam->model->blocks, f->key);
 
-	if (rc == 0 && b) {
-		unsigned n = 0;
-
-		for (struct ipam_ask *a = f->asks, *next; a; a = next) {
-			next = a->next;
-			a->request->ips[a->family] = block_address(b, f->ordinals[n++]);
-			ask_settle(ipam, a);
-		}
-	} else {
+	ipam->stuck = false;
+	if (rc == 0 && b)
+		flight_landed(f, b);
+	else
 		flight_lost(f, rc ? rc : -ESTALE);
-	}
 	flight_close(f);
+	if (!ipam->flights)
+		timer_del(ipam->loop, &ipam->patience);
 	if (rc == 0 || rc == -ESTALE)
 		ipam_kick(ipam);
 	else
@@ -153,6 +184,7 @@ static void flights_send(struct ipam *ipam)
 		if (!copy)
 			continue;	/* already under way */
 		f->copy = NULL;
+		f->sent_ms = now_ms();
 		store_put(ipam->store, kind_named("IPAMBlock"), &copy->row, f->expected, on_flight, f);
 	}
 }
@@ -231,6 +263,7 @@ void ipam_release(struct ipam *ipam, const char *handle, const struct addr *only
 {
 	struct release *r = xcalloc(1, sizeof *r), **at = &ipam->releases;
 
+	loans_end(ipam, handle, only);
 	*r = (struct release){ .handle = xstrdup(handle), .has_only = only, .done = done, .ctx = ctx };
 	if (only)
 		memcpy(r->only, only, sizeof r->only);
@@ -242,16 +275,55 @@ void ipam_release(struct ipam *ipam, const char *handle, const struct addr *only
 
 /* --- the whole --- */
 
+/* Does anybody wait who could have something from the reserve? */
+static bool is_waiting(const struct ipam *ipam)
+{
+	if (!ipam->model->config->ipam_reserve)
+		return false;
+	for (const struct flight *f = ipam->flights; f; f = f->next)
+		for (unsigned i = 0; i < f->count; i++)
+			if (f->asks[i] && f->asks[i]->request->lend)
+				return true;
+	for (int f = 0; f < FAMILIES; f++)
+		for (const struct ipam_ask *a = ipam->asks[f]; a; a = a->next)
+			if (a->request->lend)
+				return true;
+	return false;
+}
+
+static void on_patience(struct timer *t)
+{
+	struct ipam *ipam = container_of(t, struct ipam, patience);
+	const uint64_t before = now_ms() - IPAM_PATIENCE_MS;
+
+	for (const struct flight *f = ipam->flights; f; f = f->next)
+		ipam->stuck |= !f->copy && f->sent_ms <= before;
+	asks_lend(ipam, before, false);
+	if (is_waiting(ipam))
+		timer_set(ipam->loop, t, IPAM_PATIENCE_MS / 4);
+}
+
 static void on_kick(struct deferred *d)
 {
 	struct ipam *ipam = container_of(d, struct ipam, kick);
 
 	if (!ipam->model->complete)
 		return;			/* the pass after completion kicks again */
+	if (ipam->store->state == STORE_AWAY) {
+		asks_lend(ipam, now_ms(), true);
+		return;			/* the pass after its return kicks again */
+	}
 	releases_step(ipam);
-	for (int f = 0; f < FAMILIES; f++)
+	loans_step(ipam);
+	for (int f = 0; f < FAMILIES; f++) {
 		asks_step(ipam, f);
+		reserve_step(ipam, f);
+	}
 	flights_send(ipam);
+	if (ipam->stuck)
+		asks_lend(ipam, now_ms(), false);
+	if (is_waiting(ipam) && !ipam->patience.on)
+		timer_set(ipam->loop, &ipam->patience, IPAM_PATIENCE_MS);
 }
 
 void ipam_run(struct ipam *ipam)
@@ -260,6 +332,11 @@ void ipam_run(struct ipam *ipam)
 
 	if (!m->complete)
 		return;
+	if (ipam->seen != ipam->store->state) {
+		ipam->seen = ipam->store->state;
+		reserve_look(ipam);
+		ipam_kick(ipam);
+	}
 	if (m->pools.dirty)
 		model_judge_pools(m);
 	pools_default(ipam);
@@ -274,6 +351,7 @@ void ipam_run(struct ipam *ipam)
 	}
 	if (ipam->releases && m->blocks.dirty)
 		ipam_kick(ipam);
+	reserve_watch(ipam);
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty)
 		tunnels_run(ipam);
 }

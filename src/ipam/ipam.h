@@ -24,6 +24,7 @@ struct ipam_ask {			/* one family of a request; ipam's own */
 	struct ipam_request *request;
 	int family;
 	bool pending;
+	uint64_t since_ms;
 	struct ipam_ask *next;
 };
 
@@ -38,6 +39,8 @@ struct ipam_request {
 	bool want[FAMILIES];
 	struct pool_names pools[FAMILIES];	/* only these, whomever they select; none: those that select this pod and node */
 	struct addr fixed[FAMILIES];	/* this very address; family 0: any */
+	bool lend;			/* may be served from the reserve */
+	bool keeps;			/* fixed[] is what a pod has: nothing but a block that gives it to another is against it */
 	void (*done)(struct ipam_request *r);
 	struct addr ips[FAMILIES];
 	int code;

@@ -3,7 +3,9 @@
 /* Shared by the files of ipam/. */
 #include "ipam/ipam.h"
 
-enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20 };
+enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20,
+       IPAM_PATIENCE_MS = 1000 };	/* how long an ask waits for a write before it takes from the reserve */
+
 
 /* One write of one block that is under way, and who waits for it. */
 struct flight {
@@ -11,9 +13,10 @@ struct flight {
 	struct block *copy;		/* being changed; NULL once handed to the store */
 	char key[64];
 	uint64_t expected;
-	struct ipam_ask *asks, **asks_tail;
-	unsigned ordinals[256];		/* of asks, in order */
+	struct ipam_ask *asks[256];	/* NULL: was served by a loan meanwhile */
+	uint16_t ordinals[256];		/* of asks */
 	unsigned count;
+	uint64_t sent_ms;
 	struct flight *next;
 };
 
@@ -55,13 +58,24 @@ struct tunnel_address {
 	struct ipam_request request;
 };
 
+struct loan;
+struct reserve {
+	char handle[300];
+	struct loan *loans;
+	struct addr last[FAMILIES];	/* lent */
+	bool look[FAMILIES];		/* may be short */
+	bool starved[FAMILIES];		/* no block is to be had for it */
+	bool seeding;
+	struct ipam_request seed;
+};
+
 struct ipam {
 	struct loop *loop;
 	struct model *model;
 	struct store *store;
 	const char *node;
 	struct deferred kick;		/* advance() is due */
-	struct timer retry, sync_timer;
+	struct timer retry, sync_timer, patience;
 	struct ipam_ask *asks[FAMILIES], **asks_tail[FAMILIES];
 	struct release *releases;
 	struct flight *flights;
@@ -69,6 +83,9 @@ struct ipam {
 	struct handle_sync *syncs;
 	struct default_pool defaults[FAMILIES];
 	struct tunnel_address tunnels[TUNNELS];
+	struct reserve reserve;
+	enum store_state seen;		/* of the datastore */
+	bool stuck;			/* a write has been under way for longer than patience */
 	uint64_t resume_after;		/* monotonic ms: not before, since a claim has failed */
 	bool resumed[FAMILIES], handles_checked;
 	struct assertion *assertions;	/* addresses of live pods being assigned again */
@@ -91,6 +108,10 @@ void ask_push(struct ipam *ipam, struct ipam_ask *a);
 void ask_push_first(struct ipam *ipam, struct ipam_ask *a);
 void ask_settle(struct ipam *ipam, struct ipam_ask *a);
 void ask_fail(struct ipam *ipam, struct ipam_ask *a, int code, const struct err *e);
+/* What has waited since before that moment is served from the reserve, where it can be; refuse: or fails. */
+void asks_lend(struct ipam *ipam, uint64_t before_ms, bool refuse);
+/* May an own block's addresses go to r? */
+bool block_serves(const struct ipam *ipam, const struct block *b, int family, const struct ipam_request *r);
 /* Code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
 
@@ -106,6 +127,18 @@ void handles_check(struct ipam *ipam);	/* once: handles of own blocks, lost ones
 
 /* assert.c */
 void assert_run(struct ipam *ipam);
+
+/* reserve.c */
+void reserve_init(struct ipam *ipam);
+void reserve_free(struct ipam *ipam);
+bool reserve_can_lend(const struct ipam *ipam, const struct ipam_ask *a);
+bool reserve_lend(struct ipam *ipam, struct ipam_ask *a);	/* true: it is settled */
+bool reserve_has_lent(const struct ipam *ipam, const struct addr *ip);
+void reserve_step(struct ipam *ipam, int family);	/* fills it, in copies of blocks */
+void reserve_look(struct ipam *ipam);		/* with the next step */
+void reserve_watch(struct ipam *ipam);		/* part of the pass */
+void loans_step(struct ipam *ipam);		/* loans become assignments */
+void loans_end(struct ipam *ipam, const char *handle, const struct addr *only);
 
 /* tunnel.c */
 void tunnels_run(struct ipam *ipam);

@@ -109,7 +109,6 @@ def test_tunnel_addresses_are_allocated_under_calicos_handles(own_lab):
         assert taken == [{"handle_id": handle, "secondary": {"node": "edge-07", "type": kind}}]
 
 
-@pytest.mark.xfail(strict=True, reason="not in this version: ipam_reserve is read and not used yet")
 def test_reserve_is_allocated_under_its_own_handle(own_lab):
     node = own_lab.node("edge-07").start(encapsulation="none", ipam_reserve=8)
 

@@ -1,4 +1,4 @@
-/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -181,6 +181,7 @@ static int setup(void **state)
 	log_init(LOG_ERR);
 	assert_int_equal(config_init(&config, &e), 0);
 	snprintf(config.node_name, sizeof config.node_name, "edge1");
+	config.ipam_reserve = 0;
 	assert_int_equal(loop_open(&loop), 0);
 	model_init(&model, &config);
 	assert_int_equal(store_start(&store, &loop, &model, &config, &e), 0);
@@ -238,7 +239,7 @@ static void ask(unsigned n, bool v4, bool v6)
 
 	snprintf(p->handle, sizeof p->handle, "k8s-pod-network.Pod%u", n);
 	p->request = (struct ipam_request){ .want = { v4, v6 }, .done = on_done,
-		.owner = { .handle = p->handle, .node = "edge1", .pod = "p", .namespace = "ns", .wall_ns = 1 } };
+		.lend = true, .owner = { .handle = p->handle, .node = "edge1", .pod = "p", .namespace = "ns", .wall_ns = 1 } };
 	p->asked = true;
 	p->has = false;
 	ipam_assign(ipam, &p->request);
@@ -303,7 +304,7 @@ static void assert_agreement(void)
 		}
 	}
 	assert_int_equal(allocated(), have);
-	assert_int_equal(model.handles.count, handles);
+	assert_int_equal(model.handles.count, handles + (config.ipam_reserve > 0));
 }
 
 /* --- tests --- */
@@ -650,6 +651,172 @@ static void what_can_be_asked_for(void **state)
 	assert_int_equal(ipam_check_address(ipam, &a, &e), 0);
 }
 
+/* --- the reserve --- */
+
+static unsigned reserved(void)
+{
+	const struct block *b;
+	unsigned n = 0;
+
+	table_each(&model.blocks, b)
+		for (unsigned o = 0; o < b->size; o++) {
+			const struct block_attribute *a = block_attribute(b, o);
+
+			n += a && strcmp(a->handle, "manx-reserve-edge1") == 0;
+		}
+	return n;
+}
+
+static void away(bool on)
+{
+	fake.away = on;
+	store.state = on ? STORE_AWAY : STORE_SYNCED;
+}
+
+static void the_reserve_is_one_attribute_and_pods_do_not_use_it_up(void **state)
+{
+	const struct block *b;
+	(void)state;
+
+	config.ipam_reserve = 8;
+	put_pool("v4", "10.42.0.0/24", 26);
+	settle();
+	b = (const void *)table_first(&model.blocks);
+	assert_int_equal(reserved(), 8);
+	assert_int_equal(b->attribute_count, 1);
+	for (unsigned n = 0; n < 5; n++)
+		ask(n, true, false);
+	settle();
+	assert_int_equal(reserved(), 8);
+	assert_agreement();
+	for (unsigned n = 0; n < 5; n++)
+		give_back(n);
+	settle();
+	assert_int_equal(reserved(), 8);
+	assert_agreement();
+}
+
+static void a_reserve_that_needs_more_than_a_block_claims_more(void **state)
+{
+	(void)state;
+
+	config.ipam_reserve = 8;
+	put_pool("v4", "10.42.0.0/29", 31);
+	settle();
+	assert_int_equal(reserved(), 8);
+	assert_int_equal(model.blocks.count, 4);
+	ask(0, true, false);		/* all is reserved: then it is no reserve but addresses */
+	settle();
+	assert_true(pods[0].has);
+	assert_int_equal(reserved(), 7);
+	assert_agreement();
+	give_back(0);
+	settle();
+	assert_int_equal(reserved(), 8);
+}
+
+static void what_is_lent_while_the_datastore_is_away_is_assigned_when_it_is_back(void **state)
+{
+	(void)state;
+
+	config.ipam_reserve = 4;
+	put_pool("v4", "10.42.0.0/24", 26);
+	put_pool("v6", "fd00:42::/112", 122);
+	settle();
+	away(true);
+	for (unsigned n = 0; n < 5; n++)
+		ask(n, true, true);
+	settle();
+	for (unsigned n = 0; n < 4; n++)
+		assert_true(pods[n].has);
+	assert_int_equal(pods[4].request.code, 102);
+	assert_int_equal(fake.queued, 0);
+	give_back(1);			/* its addresses are to be had again at once */
+	settle();
+	ask(5, true, true);
+	settle();
+	assert_true(pods[5].has && addr_equal(&pods[5].request.ips[0], &pods[1].request.ips[0]));
+	away(false);
+	loop_turn(&loop, 0);
+	settle();
+	assert_int_equal(reserved(), 8);
+	assert_agreement();
+}
+
+static void a_fixed_address_of_the_reserve_is_to_be_had_once(void **state)
+{
+	struct addr kept;
+	(void)state;
+
+	config.ipam_reserve = 4;
+	put_pool("v4", "10.42.0.0/26", 26);
+	settle();
+	kept = ((const struct block *)(const void *)table_first(&model.blocks))->cidr.addr;
+	ask_fixed(0, addr_text(&kept).s, false);
+	settle();
+	assert_true(pods[0].has);
+	assert_int_equal(reserved(), 4);
+	kept.b[3] += 1;
+	away(true);
+	ask_fixed(1, addr_text(&kept).s, false);
+	ask_fixed(2, addr_text(&kept).s, false);
+	settle();
+	assert_true(pods[1].has);
+	assert_int_equal(pods[2].request.code, 102);
+	away(false);
+	loop_turn(&loop, 0);
+	settle();
+	ask_fixed(3, addr_text(&kept).s, false);
+	settle();
+	assert_int_equal(pods[3].request.code, 103);
+	assert_agreement();
+}
+
+/* The lock is held: writes neither succeed nor fail. */
+static void a_write_that_hangs_is_not_waited_for(void **state)
+{
+	(void)state;
+
+	config.ipam_reserve = 4;
+	put_pool("v4", "10.42.0.0/24", 26);
+	settle();
+	ask(0, true, false);
+	loop_turn(&loop, 0);
+	ask(1, true, false);
+	loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);
+	assert_true(ipam->patience.on);
+	asks_lend(ipam, now_ms(), false);	/* as when its time has come */
+	loop_turn(&loop, 0);
+	assert_true(pods[0].has && pods[1].has);
+	give_back(1);
+	settle();
+	assert_int_equal(reserved(), 4);
+	assert_false(ipam->patience.on);
+	assert_agreement();
+}
+
+static void a_pool_that_no_longer_serves_gives_the_reserve_back(void **state)
+{
+	(void)state;
+
+	config.ipam_reserve = 4;
+	put_pool("a", "10.42.0.0/24", 26);
+	settle();
+	put_pool("a", "10.42.0.0/24", 26)->disabled = true;
+	settle();
+	settle();
+	assert_int_equal(reserved(), 0);
+	put_pool("b", "10.43.0.0/24", 26);
+	settle();
+	assert_int_equal(reserved(), 4);
+	config.ipam_reserve = 2;
+	put_pool("b", "10.43.0.0/24", 26);
+	settle();
+	assert_int_equal(reserved(), 2);
+	assert_agreement();
+}
+
 /* --- default pools --- */
 
 static void default_pools_are(enum encapsulation v4, enum encapsulation v6)
@@ -798,10 +965,9 @@ static void a_tunnel_address_is_of_a_pool_of_its_mode(void **state)
 	assert_true(prefix_has(&a, &model.tunnel[TUNNEL_IPIP]) && prefix_has(&b, &model.tunnel[TUNNEL_VXLAN]));
 }
 
-static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
+static void random_load(unsigned reserve)
 {
-	(void)state;
-
+	config.ipam_reserve = reserve;
 	put_pool("v4", "10.42.0.0/24", 28);
 	put_pool("v6", "fd00:42::/112", 122);
 	fake.conflicts = 4;
@@ -821,7 +987,11 @@ static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
 			if (fake.queued)
 				fake_step();
 		}
+		if (reserve && step % 100 == 50)
+			away(dice(2));
 		if (step % 500 == 499) {
+			away(false);
+			loop_turn(&loop, 0);
 			settle();
 			assert_agreement();
 		}
@@ -830,6 +1000,20 @@ static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
 	for (unsigned n = 0; n < PODS; n++)
 		assert_false(pods[n].asked || pods[n].releasing);
 	assert_agreement();
+}
+
+static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
+{
+	(void)state;
+	random_load(0);
+}
+
+/* It is away at times, too. */
+static void random_load_with_a_reserve_loses_nothing(void **state)
+{
+	(void)state;
+	random_load(6);
+	assert_true(reserved() <= 12);
 }
 
 static int fresh_pods(void **state)
@@ -858,11 +1042,18 @@ int main(void)
 		TEST(a_taken_address_costs_the_other_family_nothing),
 		TEST(of_two_nodes_that_want_one_address_one_gets_it),
 		TEST(what_can_be_asked_for),
+		TEST(the_reserve_is_one_attribute_and_pods_do_not_use_it_up),
+		TEST(a_reserve_that_needs_more_than_a_block_claims_more),
+		TEST(what_is_lent_while_the_datastore_is_away_is_assigned_when_it_is_back),
+		TEST(a_fixed_address_of_the_reserve_is_to_be_had_once),
+		TEST(a_write_that_hangs_is_not_waited_for),
+		TEST(a_pool_that_no_longer_serves_gives_the_reserve_back),
 		TEST(modes_of_default_pools),
 		TEST(auto_of_ipv6_follows_the_pool_that_is_there),
 		TEST(tunnel_addresses_follow_the_modes_of_pools),
 		TEST(a_tunnel_address_is_of_a_pool_of_its_mode),
 		TEST(random_load_over_a_hostile_datastore_loses_nothing),
+		TEST(random_load_with_a_reserve_loses_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
