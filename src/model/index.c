@@ -25,6 +25,9 @@ struct source {
 	char key[];			/* "e" or "w", and that of the row */
 };
 
+/* A pod, under one of its labels. */
+struct filing { struct hash_node node; struct subject *subject; };
+
 static uint32_t text_hash(const char *text)
 {
 	return fnv32a(text, strlen(text));
@@ -114,13 +117,6 @@ struct subject *subject_find(const struct index *ix, const char *key)
 	return NULL;
 }
 
-struct subject *subjects_of(const struct index *ix, const char *namespace)
-{
-	const struct space *s = space_find(ix, namespace);
-
-	return s ? s->subjects : NULL;
-}
-
 static struct subject *subject_get(struct index *ix, const char *namespace, const char *name)
 {
 	char key[POLICY_KEY_MAX];
@@ -146,8 +142,50 @@ static struct subject *subject_get(struct index *ix, const char *namespace, cons
 	return s;
 }
 
+static void labels_unfile(struct index *ix, struct subject *s)
+{
+	for (unsigned i = 0; i < s->filing_count; i++)
+		hash_remove(&ix->labels, &s->filings[i].node);
+	s->filing_count = 0;
+}
+
+static void labels_file(struct index *ix, struct subject *s, const struct party *who)
+{
+	unsigned count = who->pod ? who->pod->meta.label_count : 0;
+
+	s->filings = arena_alloc(&s->mem, (count + 1) * sizeof *s->filings);
+	for (unsigned i = 0; i < count; i++) {
+		const struct label *l = &who->pod->meta.labels[i];
+		struct filing *f = &s->filings[s->filing_count++];
+
+		f->subject = s;
+		hash_insert(&ix->labels, &f->node, file_number(NULL, l->key, l->value));
+	}
+}
+
+static void local_set(struct index *ix, struct subject *s, bool local)
+{
+	s->local = local;
+	if (local == (s->local_at != NULL))
+		return;
+	if (!local) {
+		*s->local_at = s->local_next;
+		if (s->local_next)
+			s->local_next->local_at = s->local_at;
+		s->local_at = NULL;
+		return;
+	}
+	s->local_next = ix->locals;
+	s->local_at = &ix->locals;
+	if (s->local_next)
+		s->local_next->local_at = &s->local_next;
+	ix->locals = s;
+}
+
 static void subject_free(struct index *ix, struct subject *s)
 {
+	labels_unfile(ix, s);
+	local_set(ix, s, false);
 	hash_remove(&ix->subjects, &s->node);
 	*s->space_at = s->space_next;
 	if (s->space_next)
@@ -364,36 +402,52 @@ static void peer_copy(struct arena *mem, struct peer *to, const struct peer *fro
 	to->namespace = from->namespace ? arena_str(mem, from->namespace) : NULL;
 }
 
-static bool space_fits(const struct index *ix, const struct group *g, const struct space *s)
+static bool space_fits(const struct index *ix, const struct peer *p, const struct space *s)
 {
 	struct party who;
 
-	if (g->peer.namespace && strcmp(g->peer.namespace, s->name) != 0)
-		return false;
-	if (!g->peer.namespaces)
+	if (!p->namespaces)
 		return true;
 	party_set(ix->model, s->name, "-", &who);
-	return selector_match(g->peer.namespaces, &who.namespace_labels);
+	return selector_match(p->namespaces, &who.namespace_labels);
 }
 
-static void populate_from(struct index *ix, struct group *g, const struct space *space)
+static void each_of_space(const struct space *space, void (*each)(void *ctx, struct subject *s), void *ctx)
 {
-	if (!space_fits(ix, g, space))
-		return;
 	for (struct subject *s = space->subjects; s; s = s->space_next)
-		join(ix, g, s);
+		each(ctx, s);
 }
 
-static void populate(struct index *ix, struct group *g)
+static void each_of_label(struct index *ix, uint32_t file, void (*each)(void *ctx, struct subject *s), void *ctx)
 {
-	const struct space *only = g->peer.namespace ? space_find(ix, g->peer.namespace) : NULL;
+	for (struct hash_node *n = hash_find(&ix->labels, file); n; n = hash_more(n))
+		each(ctx, container_of(n, struct filing, node)->subject);
+}
 
-	if (only) {
-		populate_from(ix, g, only);
-	} else if (!g->peer.namespace) {
+void index_candidates(struct index *ix, const struct peer *p, void (*each)(void *ctx, struct subject *s), void *ctx)
+{
+	const struct space *only = p->namespace ? space_find(ix, p->namespace) : NULL;
+	const char *key, *value;
+
+	if (p->pods && selector_needs(p->pods, &key, &value) && value && is_plain(key)) {
+		each_of_label(ix, file_number(NULL, key, value), each, ctx);
+	} else if (only) {
+		each_of_space(only, each, ctx);
+	} else if (!p->namespace) {
 		hash_each(&ix->spaces, n)
-			populate_from(ix, g, container_of(n, struct space, node));
+			if (space_fits(ix, p, container_of(n, struct space, node)))
+				each_of_space(container_of(n, struct space, node), each, ctx);
 	}
+}
+
+struct populating { struct index *ix; struct group *group; };
+
+static void populate_one(void *ctx, struct subject *s)
+{
+	const struct populating *p = ctx;
+
+	if (!is_member(p->group, s))
+		join(p->ix, p->group, s);
 }
 
 struct group *group_get(struct index *ix, const struct peer *p)
@@ -413,7 +467,7 @@ struct group *group_get(struct index *ix, const struct peer *p)
 	g->uses = 1;
 	hash_insert(&ix->groups, &g->node, (uint32_t)digest);
 	hash_insert(&ix->files, &g->filed, index_file(p->namespace, p->pods));
-	populate(ix, g);
+	index_candidates(ix, &g->peer, populate_one, &(struct populating){ ix, g });
 	return g;
 }
 
@@ -453,12 +507,12 @@ static unsigned add_addresses(struct addr *list, unsigned count, const struct ad
 }
 
 /* What it has here counts; else what its node published; else what its object says. */
-static unsigned addresses_of(const struct index *ix, struct subject *s, const struct party *who, struct addr *list)
+static unsigned addresses_of(struct index *ix, struct subject *s, const struct party *who, struct addr *list)
 {
 	struct party remote = *who;
 	unsigned count = 0;
 
-	s->local = subject_attachment(s, NULL);
+	local_set(ix, s, subject_attachment(s, NULL));
 	for (const struct source *at = s->sources; at; at = at->next)
 		if (at->local == s->local)
 			count = add_addresses(list, count, at->ips);
@@ -475,7 +529,9 @@ static void snapshot(struct index *ix, struct subject *s)
 	struct party who;
 
 	subject_party(ix, s, &who);
+	labels_unfile(ix, s);
 	arena_reset(&s->mem);
+	labels_file(ix, s, &who);
 	s->address_count = addresses_of(ix, s, &who, list);
 	addresses = arena_alloc(&s->mem, (s->address_count + 1) * sizeof *addresses);
 	memcpy(addresses, list, s->address_count * sizeof *addresses);
@@ -496,7 +552,9 @@ static void touch_pod(struct index *ix, const struct pod *p)
 
 static void touch_space(struct index *ix, const struct namespace *ns)
 {
-	for (struct subject *s = subjects_of(ix, ns->row.key); s; s = s->space_next)
+	const struct space *space = space_find(ix, ns->row.key);
+
+	for (struct subject *s = space ? space->subjects : NULL; s; s = s->space_next)
 		index_touch(ix, s);
 }
 
@@ -571,6 +629,7 @@ void index_fini(struct index *ix)
 	hash_clear(&ix->sources);
 	hash_clear(&ix->subjects);
 	hash_clear(&ix->spaces);
+	hash_clear(&ix->labels);
 	hash_clear(&ix->groups);
 	hash_clear(&ix->files);
 }

@@ -19,6 +19,7 @@ struct subject {
 	struct space *space;
 	struct subject *space_next, **space_at;	/* the pods of a namespace */
 	struct subject *touched_next;
+	struct subject *local_next, **local_at;	/* the pods of this node; at NULL: it is none */
 	struct source *sources;		/* its attachments, see index.c */
 	struct membership *memberships;
 	struct arena mem;		/* what follows */
@@ -26,6 +27,8 @@ struct subject {
 	unsigned address_count;
 	const struct pod_port *ports;
 	unsigned port_count;
+	struct filing *filings;		/* under its labels, see index.c */
+	unsigned filing_count;
 	bool touched, local;
 	void *owner;			/* of whoever listens, for local ones */
 	const char *name;		/* behind the namespace in key */
@@ -51,8 +54,9 @@ struct group {
 
 struct index {
 	const struct model *model;
-	struct hash subjects, spaces, sources, groups, files;
-	struct subject *touched;
+	struct hash subjects, spaces, sources, labels;
+	struct hash groups, files;	/* files: groups, under what they need */
+	struct subject *touched, *locals;
 	/* A pod came into a group (or left it): with the addresses and ports that it has at that moment. */
 	void (*moved)(void *ctx, const struct membership *m, bool in);
 	void *ctx;
@@ -71,8 +75,8 @@ void subject_party(const struct index *ix, const struct subject *s, struct party
 struct subject *subject_find(const struct index *ix, const char *key);
 /* The attachments of s on this node, by the keys of their rows: NULL first, then what the last call gave. */
 const char *subject_attachment(const struct subject *s, const char *after);
-/* Of a namespace, in no order; NULL: none. */
-struct subject *subjects_of(const struct index *ix, const char *namespace);
+/* Everybody whom that peer may mean, perhaps twice, and some whom it does not. */
+void index_candidates(struct index *ix, const struct peer *p, void (*each)(void *ctx, struct subject *s), void *ctx);
 
 /* The group of that peer, made when it is new; each get is given back by a put. */
 struct group *group_get(struct index *ix, const struct peer *p);

@@ -209,17 +209,23 @@ static void deny(struct nft *n)
 }
 
 /* Looked up by port, then by pod; a pod that is in no map is not isolated. */
-static struct chain *isolation(struct nft *n, const char *name, enum fixed_set ports, enum fixed_set pods)
+static void isolation(struct nft *n, struct rule_list *l, enum fixed_set ports, enum fixed_set pods)
 {
-	struct chain *c = chain_get(&n->rules, name);
+	for (int f = 0; f < FAMILIES; f++) {
+		rule_add(l, VERDICT_MAP, NULL);
+		match_set(l, n->set[(int)ports + f], false);
+		rule_add(l, VERDICT_MAP, NULL);
+		match_set(l, n->set[(int)pods + f], false);
+	}
+}
+
+/* Comes back when the source may; whether the destination takes it is another matter. */
+static const struct chain *from_isolated(struct nft *n)
+{
+	struct chain *c = chain_get(&n->rules, "egress");
 	struct rule_list l = { 0 };
 
-	for (int f = 0; f < FAMILIES; f++) {
-		rule_add(&l, VERDICT_MAP, NULL);
-		match_set(&l, n->set[(int)ports + f], false);
-		rule_add(&l, VERDICT_MAP, NULL);
-		match_set(&l, n->set[(int)pods + f], false);
-	}
+	isolation(n, &l, SET_OUT_PORTS, SET_OUT);
 	chain_want(&n->rules, c, NULL, &l);
 	return c;
 }
@@ -235,20 +241,24 @@ static void known_flows(struct nft *n, struct rule_list *l)
 	match_any_bit(l, FIELD_CT_STATE, CT_INVALID);
 }
 
-static void forward(struct nft *n, const struct chain *egress, const struct chain *ingress)
+/* What touches no pod meets two comparisons. */
+static void forward(struct nft *n, const struct chain *egress)
 {
-	struct rule_list l = { 0 };
+	struct chain *to = chain_get(&n->rules, "to-pod"), *out = chain_get(&n->rules, "pod-to-others");
+	struct rule_list l = { 0 }, to_pod = { 0 }, others = { 0 };
 
-	rule_add(&l, VERDICT_RETURN, NULL);
-	match_name(&l, FIELD_IIFNAME, "cali*");
-	match_not(&l);
+	rule_add(&l, VERDICT_GOTO, to);
 	match_name(&l, FIELD_OIFNAME, "cali*");
-	match_not(&l);
-	known_flows(n, &l);
-	rule_add(&l, VERDICT_JUMP, egress);
+	rule_add(&l, VERDICT_GOTO, out);
 	match_name(&l, FIELD_IIFNAME, "cali*");
-	rule_add(&l, VERDICT_GOTO, ingress);
-	match_name(&l, FIELD_OIFNAME, "cali*");
+	known_flows(n, &to_pod);
+	rule_add(&to_pod, VERDICT_JUMP, egress);
+	match_name(&to_pod, FIELD_IIFNAME, "cali*");
+	isolation(n, &to_pod, SET_IN_PORTS, SET_IN);
+	chain_want(&n->rules, to, NULL, &to_pod);
+	known_flows(n, &others);
+	rule_add(&others, VERDICT_GOTO, egress);
+	chain_want(&n->rules, out, NULL, &others);
 	chain_want(&n->rules, chain_get(&n->rules, "forward"), &hook_forward, &l);
 }
 
@@ -372,14 +382,13 @@ static void postrouting(struct nft *n)
 void base_chains(struct nft *n)
 {
 	struct chain *from_pod = chain_get(&n->rules, "pod-to-host");
-	const struct chain *egress, *ingress;
+	const struct chain *egress;
 
 	deny(n);
-	egress = isolation(n, "egress", SET_OUT_PORTS, SET_OUT);
-	ingress = isolation(n, "ingress", SET_IN_PORTS, SET_IN);
+	egress = from_isolated(n);
 	prerouting(n);
 	pod_to_host(n, from_pod, egress);
 	input(n, from_pod);
-	forward(n, egress, ingress);
+	forward(n, egress);
 	postrouting(n);
 }

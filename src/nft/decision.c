@@ -193,8 +193,8 @@ static void take_sets(struct nft *n, struct decision *d, const struct wish *w)
 	if (w->port_count)
 		d->peers[d->peer_count++] = peer_set_get(n, w->ports, w->port_count);
 	for (int f = 0; f < FAMILIES; f++) {
-		struct range *list;
-		unsigned count = ranges_of(w->nets, w->net_count, f, &list);
+		struct range *list = NULL;
+		unsigned count = n->families[f] ? ranges_of(w->nets, w->net_count, f, &list) : 0;
 
 		if (count)
 			d->ranges[f] = range_set_get(n, list, count, f);

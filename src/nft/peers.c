@@ -48,7 +48,7 @@ static void member_elements(struct nft *n, const struct peer_set *s, unsigned en
 		const struct addr *a = &who->addresses[i];
 		struct set *set = s->set[family_index(a->family)];
 
-		if (!(m->addresses >> i & 1))
+		if (!set || !(m->addresses >> i & 1))
 			continue;
 		if (s->entries[entry].name)
 			port_elements(n, set, &s->entries[entry], who, a, in);
@@ -93,18 +93,19 @@ static void unfollow(struct nft *n, struct peer_set *s, unsigned entry)
 	group_put(&n->index, g);
 }
 
-static uint64_t asks_digest(const struct peer_ask *asks, unsigned count)
+static uint64_t asks_digest(const struct nft *n, const struct peer_ask *asks, unsigned count)
 {
 	autofree uint64_t *all = xcalloc(count + 1u, sizeof *all);
 
 	for (unsigned i = 0; i < count; i++)
 		all[i] = asks[i].digest;
-	return sha1_64(all, count * sizeof *all);
+	all[count] = (uint64_t)n->families[FAMILY_V4] << 1 | n->families[FAMILY_V6];
+	return sha1_64(all, (count + 1u) * sizeof *all);
 }
 
 struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsigned count)
 {
-	uint64_t digest = asks_digest(asks, count);
+	uint64_t digest = asks_digest(n, asks, count);
 	struct peer_set *s;
 
 	for (struct hash_node *at = hash_find(&n->peer_sets, (uint32_t)digest); at; at = hash_more(at)) {
@@ -123,6 +124,8 @@ struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsign
 	for (int f = 0; f < FAMILIES; f++) {
 		char name[32];
 
+		if (!n->families[f])
+			continue;
 		snprintf(name, sizeof name, "peers-%016llx-%c", (unsigned long long)digest, f ? '6' : '4');
 		s->set[f] = set_get(&n->rules, name, asks[0].name ? port_fields[f] : plain_fields[f]);
 		set_want(&n->rules, s->set[f], true);
@@ -143,7 +146,8 @@ void peer_set_put(struct nft *n, struct peer_set *s)
 	for (unsigned i = 0; i < s->count; i++)
 		unfollow(n, s, i);
 	for (int f = 0; f < FAMILIES; f++)
-		set_want(&n->rules, s->set[f], false);
+		if (s->set[f])
+			set_want(&n->rules, s->set[f], false);
 	hash_remove(&n->peer_sets, &s->node);
 	arena_free(&s->mem);
 	free(s);

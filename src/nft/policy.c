@@ -215,25 +215,30 @@ static bool has_ref(const struct subject *s, const struct policy_ref *r)
 	return false;
 }
 
-static void touch_targets_in(struct nft *n, struct subject *list, const struct policy_ref *r, const struct policy *p)
-{
-	for (struct subject *s = list; s; s = s->space_next) {
-		struct party who;
+struct touching { struct nft *n; const struct policy *policy; };
 
-		if (!s->local || s->touched)
-			continue;
-		subject_party(&n->index, s, &who);
-		if (has_ref(s, r) || (p && policy_selects(p, &who)))
-			index_touch(&n->index, s);
-	}
+static void touch_selected(void *ctx, struct subject *s)
+{
+	const struct touching *t = ctx;
+	struct party who;
+
+	if (!s->local || s->touched)
+		return;
+	subject_party(&t->n->index, s, &who);
+	if (policy_selects(t->policy, &who))
+		index_touch(&t->n->index, s);
 }
 
+/* The pods that have it, and those that p, if it is there, now means. */
 static void touch_targets(struct nft *n, const struct policy_ref *r, const struct policy *p)
 {
-	autofree char *namespace = xstrdup(r->key);
+	struct touching t = { n, p };
 
-	namespace[strcspn(namespace, "/")] = '\0';
-	touch_targets_in(n, subjects_of(&n->index, namespace), r, p);
+	for (struct subject *s = n->index.locals; s; s = s->local_next)
+		if (has_ref(s, r))
+			index_touch(&n->index, s);
+	if (p)
+		index_candidates(&n->index, &p->target, touch_selected, &t);
 }
 
 static void policy_take(struct nft *n, const struct policy *p)
@@ -306,12 +311,8 @@ static bool families_update(struct nft *n)
 
 static void touch_all(struct nft *n)
 {
-	hash_each(&n->index.subjects, at) {
-		struct subject *s = container_of(at, struct subject, node);
-
-		if (s->local)
-			index_touch(&n->index, s);
-	}
+	for (struct subject *s = n->index.locals; s; s = s->local_next)
+		index_touch(&n->index, s);
 }
 
 bool policies_dirty(const struct nft *n)

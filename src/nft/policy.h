@@ -25,7 +25,7 @@ struct peer_set {
 	struct hash_node node;
 	uint64_t digest;
 	struct arena mem;
-	struct set *set[FAMILIES];
+	struct set *set[FAMILIES];	/* NULL: no pod has such an address */
 	struct peer_entry *entries;
 	unsigned count, uses;
 };
