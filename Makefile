@@ -383,4 +383,4 @@ demo: all deps-run
 	@python3 tests/demo.py
 
 bench: all deps-bench
-	@python3 tests/bench/run.py
+	@python3 tests/bench/run.py && python3 tests/bench/policy.py
