@@ -41,6 +41,7 @@ static void add_undo(struct cni_request *r)
 
 static struct endpoint *endpoint_new(const struct cni_request *r)
 {
+	const struct endpoint *known = table_find(&r->cni->model->endpoints, r->key);
 	struct endpoint *ep = row_new(sizeof *ep);
 	struct arena *mem = &ep->row.mem;
 
@@ -57,7 +58,10 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 		memcpy(ep->mac, r->mac, sizeof ep->mac);
 	else
 		end_mac(ep->mac, ep->ips);
-	endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
+	if (known)
+		memcpy(ep->host_if, known->host_if, sizeof ep->host_if);
+	else
+		endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
 	return ep;
 }
 

@@ -127,7 +127,7 @@ static void on_route(void *ctx, const struct nlmsghdr *h)
 	struct look *look = ctx;
 	struct rtnl_route r;
 
-	if (!rtnl_route_parse(h, &r))
+	if (!rtnl_route_parse_any(h, &r))
 		return;
 	for (unsigned i = 0; i < look->end->route_count; i++) {
 		struct rtnl_route want = look->end->routes[i];

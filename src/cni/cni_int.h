@@ -134,6 +134,7 @@ struct end {
 	struct rtnl_neigh neighs[FAMILIES];
 	struct rtnl_route routes[2 * FAMILIES];	/* the host end's are put by the pass */
 	unsigned addr_count, neigh_count, route_count;
+	uint32_t table;			/* pod's end: of its routes, by rules from its addresses; 0: the main one, by none */
 };
 extern const uint8_t end_host_mac[6];
 void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index);
@@ -165,6 +166,11 @@ int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e);	/* th
 const struct endpoint *link_owner(const struct cni *c, int index);
 bool link_has_carrier(const struct cni *c, const char *host_if);	/* or it is gone */
 int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, struct err *e);	/* name NULL: by index */
+
+/* further.c: another network has the pod's default routes. */
+bool further_is(struct cni_request *r);
+void further_name(char out[16], const char *container, const char *ifname);	/* of such an interface's host end */
+int further_rules(struct nl *pod, const struct end *end, struct err *e);
 
 /* guard.c: repairs host ends that somebody changes. */
 struct guard *guard_start(struct cni *c, struct err *e);	/* NULL with *e */

@@ -97,7 +97,8 @@ static void add_route(struct end *to, const struct prefix *dst, const struct add
 {
 	struct rtnl_route *r = &to->routes[to->route_count++];
 
-	*r = (struct rtnl_route){ .dst = *dst, .type = RTN_UNICAST, .protocol = protocol, .metric = metric, .oif = to->index };
+	*r = (struct rtnl_route){ .dst = *dst, .type = RTN_UNICAST, .protocol = protocol, .metric = metric, .oif = to->index,
+				  .table = to->table };
 	if (gateway)
 		r->gateway = *gateway;
 }
@@ -125,14 +126,20 @@ static void pod_end(struct end *to, const struct addr *ip)
 	add_route(to, &all, gateway, RTPROT_STATIC, ip->family == AF_INET6 ? 1024 : 0);
 }
 
+enum { OWN_TABLE = 1 << 24 };	/* and the host end's index: of a further interface */
+
 void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index)
 {
 	struct end *host = &ends[HOST_END], *pod = &ends[POD_END];
+	char further[16];
 
 	*host = (struct end){ .name = ep->host_if, .index = ep->ifindex };
 	*pod = (struct end){ .name = ep->ifname, .index = pod_index };
 	memcpy(host->mac, end_host_mac, sizeof host->mac);
 	memcpy(pod->mac, ep->mac, sizeof pod->mac);
+	further_name(further, ep->container, ep->ifname);
+	if (strcmp(further, ep->host_if) == 0)
+		pod->table = OWN_TABLE + (uint32_t)ep->ifindex;
 	if (!end_alias(host->alias, ep))
 		host->alias[0] = '\0';
 	for (int f = 0; f < FAMILIES; f++) {

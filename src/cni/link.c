@@ -121,7 +121,6 @@ static bool make_room_in_pod(struct cni_request *r, const struct rtnl_link *pod,
  */
 static bool make_room(struct cni_request *r, const char *host_if, int *code, struct err *e)
 {
-	const struct endpoint *owner;
 	struct rtnl_link pod, host;
 
 	*code = CNI_ENVIRONMENT;
@@ -132,12 +131,6 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 	if (strcmp(host.kind, "veth") != 0 || !str_prefix(host.alias, "manx ")) {
 		*code = CNI_CONFIG;
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
-		return false;
-	}
-	owner = link_owner(r->cni, host.index);
-	if (owner && strcmp(owner->container, r->container) == 0 && strcmp(owner->ifname, r->ifname) != 0) {
-		err_set(e, EEXIST, "CNI_IFNAME %s: this network has attached the container as %s already", r->ifname,
-			owner->ifname);
 		return false;
 	}
 	delete_now(r->cni, &host);
@@ -278,12 +271,15 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 		ends_of(ends, ep, links[POD_END].index);
 		rc = host_refresh(r->cni, &ends[HOST_END], &links[HOST_END], e);
 	} else {
+		if (!table_find(&r->cni->model->endpoints, r->key) && further_is(r))
+			further_name(ep->host_if, ep->container, ep->ifname);
 		rc = pair_make(r, ep, ends, code, e);
 	}
 	if (rc < 0)
 		return rc;
 	*code = CNI_IO;
-	if ((rc = pod_settings(r, &ends[POD_END], again ? &links[POD_END] : NULL, e)) < 0) {
+	if ((rc = pod_settings(r, &ends[POD_END], again ? &links[POD_END] : NULL, e)) < 0 ||
+	    (rc = further_rules(&r->cni->pod_nl, &ends[POD_END], e)) < 0) {
 		if (r->made)
 			reaper_take(r->cni->reaper, &r->cni->nl, ep->ifindex);
 		r->made = false;

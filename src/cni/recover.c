@@ -174,6 +174,7 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	const struct workload *w;
 	struct endpoint *ep = row_new(sizeof *ep);
 	struct arena *mem = &ep->row.mem;
+	struct end ends[ENDS];
 	char key[220];
 
 	snprintf(key, sizeof key, "%s/%s", f->container, f->ifname);
@@ -196,8 +197,12 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	}
 	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
-	if (f->altered)
+	if (f->altered) {
 		link_refresh(c, ep, NULL);
+	} else {		/* the last agent may have died between its answer and these */
+		ends_of(ends, ep, 0);
+		end_write_files(&ends[HOST_END]);
+	}
 }
 
 static void follow_notes(struct cni *c)

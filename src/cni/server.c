@@ -299,7 +299,7 @@ static bool turn_has_come(const struct cni_request *r)
 	if (!r->cni->open)
 		return false;
 	for (const struct cni_request *older = r->cni->requests; older != r; older = older->next)
-		if (older->handle && r->handle && strcmp(older->handle, r->handle) == 0)
+		if (older->key && r->key && strcmp(older->container, r->container) == 0)
 			return false;
 	return true;
 }

@@ -24,6 +24,7 @@ struct rtnl_route {
 	bool onlink;
 	bool multipath;			/* parsed only: several next hops, the fields below show the first */
 	uint32_t metric;
+	uint32_t table;			/* 0: the main one */
 	int oif;			/* 0: the kernel finds it from the gateway */
 	struct addr gateway;		/* family 0: none */
 	struct addr source;		/* RTA_PREFSRC; family 0: none */
@@ -70,6 +71,7 @@ void rtnl_route_del(struct nl *nl, const struct rtnl_route *r);
 bool rtnl_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);
 /* False when h is no route of the main table, or is multicast, cloned, local ... */
 bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r);
+bool rtnl_route_parse_any(const struct nlmsghdr *h, struct rtnl_route *r);	/* of any table */
 /* The main table.  A family without that table ends in -ENOENT, which means "none". */
 void rtnl_route_dump_request(struct nl *nl, uint8_t family);
 
@@ -115,6 +117,9 @@ int rtnl_neigh_filter(struct nl *nl, int ifindex, int other);
 
 /* The source address and output interface that the kernel would use towards dst.  0, -ENETUNREACH, -errno. */
 int rtnl_route_get(struct nl *nl, const struct addr *dst, struct addr *source, int *oif);
+
+/* What has that source is routed by that table.  -EEXIST when there is such a rule. */
+void rtnl_rule_put(struct nl *nl, const struct addr *source, uint32_t table);
 
 /* Does the namespace of that rtnetlink socket forward packets?  1, 0, -errno (-ENOMSG: the kernel does not say). */
 int rtnl_forwards(int fd, uint8_t family);

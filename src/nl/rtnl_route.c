@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
 /*
@@ -33,11 +34,13 @@ static void request(struct nl *nl, uint16_t message, uint16_t flags, const struc
 
 	m->rtm_family = r->dst.addr.family;
 	m->rtm_dst_len = r->dst.len;
-	m->rtm_table = RT_TABLE_MAIN;
+	m->rtm_table = r->table ? RT_TABLE_UNSPEC : RT_TABLE_MAIN;
 	m->rtm_protocol = r->protocol;
 	m->rtm_scope = route_scope(message, r);
 	m->rtm_type = r->type;
 	put_addr(h, RTA_DST, &r->dst.addr);
+	if (r->table)
+		mnl_attr_put_u32(h, RTA_TABLE, r->table);
 	if (r->metric)
 		mnl_attr_put_u32(h, RTA_PRIORITY, r->metric);
 	if (message == RTM_NEWROUTE) {
@@ -69,7 +72,8 @@ void rtnl_route_del(struct nl *nl, const struct rtnl_route *r)
 
 bool rtnl_route_equal(const struct rtnl_route *a, const struct rtnl_route *b)
 {
-	if (!prefix_equal(&a->dst, &b->dst) || a->type != b->type || a->protocol != b->protocol || a->metric != b->metric)
+	if (!prefix_equal(&a->dst, &b->dst) || a->type != b->type || a->protocol != b->protocol || a->metric != b->metric ||
+	    a->table != b->table)
 		return false;
 	if (a->type != RTN_UNICAST)
 		return true;
@@ -123,7 +127,7 @@ static bool header_fits(const struct rtmsg *m)
 	       !m->rtm_tos && !(m->rtm_flags & RTM_F_CLONED) && type_is_routable(m->rtm_type);
 }
 
-bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r)
+bool rtnl_route_parse_any(const struct nlmsghdr *h, struct rtnl_route *r)
 {
 	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
 	const struct nlattr *tb[RTA_VIA + 1];
@@ -134,9 +138,8 @@ bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r)
 		return false;
 	table = m->rtm_table;
 	nl_attr_u32(tb[RTA_TABLE], &table);
-	if (table != RT_TABLE_MAIN)
-		return false;
-	*r = (struct rtnl_route){ .type = m->rtm_type, .protocol = m->rtm_protocol, .onlink = m->rtm_flags & RTNH_F_ONLINK };
+	*r = (struct rtnl_route){ .type = m->rtm_type, .protocol = m->rtm_protocol, .onlink = m->rtm_flags & RTNH_F_ONLINK,
+				  .table = table == RT_TABLE_MAIN ? 0 : table };
 	r->dst = (struct prefix){ .addr.family = m->rtm_family, .len = m->rtm_dst_len };
 	if (!nl_attr_addr(tb[RTA_DST], m->rtm_family, &r->dst.addr) && m->rtm_dst_len)
 		return false;
@@ -151,6 +154,24 @@ bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r)
 	if (tb[RTA_MULTIPATH])
 		multipath_parse(tb[RTA_MULTIPATH], m->rtm_family, r);
 	return true;
+}
+
+bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r)
+{
+	return rtnl_route_parse_any(h, r) && !r->table;
+}
+
+void rtnl_rule_put(struct nl *nl, const struct addr *source, uint32_t table)
+{
+	struct nlmsghdr *h = nl_begin(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, "rule from %s", addr_text(source).s);
+	struct fib_rule_hdr *m = mnl_nlmsg_put_extra_header(h, sizeof *m);
+
+	m->family = source->family;
+	m->src_len = (uint8_t)addr_bits(source);
+	m->action = FR_ACT_TO_TBL;
+	put_addr(h, FRA_SRC, source);
+	mnl_attr_put_u32(h, FRA_TABLE, table);
+	nl_end(nl, h);
 }
 
 void rtnl_route_dump_request(struct nl *nl, uint8_t family)

@@ -200,3 +200,74 @@ def test_calico_ipam_gc_keeps_what_is_listed_and_other_networks(own_lab, faces):
     ipam(node, faces, "CHECK", container_id("lost"), conf={"prevResult": {}}).refused(106)
     assert ipam(node, faces, "ADD", container_id("listed")).ok().ips() == mine["listed"]
     assert ping(node, pod.v4)
+
+
+# --- further interfaces, as Multus attaches them --------------------------------------------------
+
+def attach(pod, ifname, network, **kw):
+    """As Multus delegates: its own network's configuration, the pod's names in CNI_ARGS."""
+    return pod.start_add(ifname=ifname, conf={"name": network, **kw}).finish()
+
+
+def detach(pod, ifname, network):
+    return pod.node.cni("DEL", pod.container, pod.path, ifname=ifname, conf={"name": network}, **pod.identity())
+
+
+def addresses(answer):
+    return [ip.split("/")[0] for ip in answer.ok().ips()]
+
+
+@pytest.mark.parametrize("network", ["k8s-pod-network", "another"])
+def test_a_further_interface_works_beside_the_first(one, two, network):
+    before = used(one)
+    pod, near, far = one.pod("two-legs"), one.pod("near"), two.pod("far")
+    routes = pod.routes(4), pod.routes(6)["default"]
+    answer = attach(pod, "net1", network)
+    v4, v6 = addresses(answer)
+    assert attach(pod, "net1", network).ok().json == answer.json
+    host, inside = answer.json["interfaces"]
+    assert host["name"] != pod.host_if and one.links()[host["name"]] and inside["name"] == "net1"
+    assert (pod.routes(4), pod.routes(6)["default"]) == routes, "the first interface's routes have changed"
+    for address in (pod.v4, pod.v6, v4, v6):
+        for source in (one, near, far):
+            assert tcp(source, address, pod), (source, address)
+    conf = {"name": network, "prevResult": answer.json}
+    pod.start_check(ifname="net1", conf=conf).finish().ok()
+    pod.check().ok()
+    detach(pod, "net1", network).ok()
+    wait_for("its link is gone", lambda: host["name"] not in one.links())
+    assert tcp(near, pod.v4, pod) and "net1" not in pod.links()
+    for p in (pod, near, far):
+        p.delete().ok()
+    wait_for("the addresses are given back", lambda: used(one) == before)
+
+
+def test_further_interfaces_survive_a_restart_and_go_one_by_one(own_lab):
+    node = own_lab.node().start()
+    pod, peer = node.pod("three-legs"), node.pod("peer")
+    answers = {name: attach(pod, name, "multi") for name in ("net1", "net2")}
+    node.kill()
+    node.start()
+    for name, answer in answers.items():
+        pod.start_check(ifname=name, conf={"name": "multi", "prevResult": answer.json}).finish().ok()
+        assert tcp(peer, addresses(answer)[0], pod)
+    detach(pod, "net1", "multi").ok()
+    assert tcp(peer, addresses(answers["net2"])[0], pod) and tcp(peer, pod.v4, pod)
+    pod.delete().ok()
+    assert tcp(peer, addresses(answers["net2"])[1], pod)
+    detach(pod, "net2", "multi").ok()
+    wait_for("only the peer's link is left", lambda: set(node.host_links()) == {peer.host_if})
+    wait_for("its addresses are given back", lambda: used(node) == 2)
+
+
+def test_an_interface_beside_another_plugins_leaves_its_default_route(one):
+    """eth0 is flannel's, say; Multus adds one of ours."""
+    pod = one.new_pod("guest")
+    pod.batch("link add eth0 type veth peer name bridge0", "link set bridge0 up", "addr add 10.244.1.7/24 dev eth0", "link set eth0 up",
+              "route add 0.0.0.0/0 via 10.244.1.1")
+    routes = pod.routes(4)
+    v4, v6 = addresses(attach(pod, "net1", "manx-net"))
+    assert pod.routes(4) == routes
+    assert tcp(one, v4, pod) and tcp(one, v6, pod)
+    detach(pod, "net1", "manx-net").ok()
+    wait_for("its link is gone", lambda: "net1" not in pod.links())

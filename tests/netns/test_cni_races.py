@@ -200,19 +200,6 @@ def test_add_that_is_killed_before_it_is_read_leaves_nothing(one, stays):
     wait_for("its link is gone", lambda: pod.host_if not in one.links())
 
 
-def test_second_interface_is_refused_and_the_first_stays(one, stays):
-    pod = one.pod("two-legs")
-    before = used(one)
-    one.cni("ADD", pod.container, pod.path, ifname="net1", **pod.identity()).refused(4, "eth0")
-    assert works(one, pod)
-    for _ in range(2):
-        one.cni("DEL", pod.container, pod.path, ifname="net1", **pod.identity()).ok()
-    time.sleep(0.2)
-    assert used(one) == before
-    assert works(one, pod)
-    pod.delete().ok()
-
-
 def test_index_of_another_link_is_not_taken(one, stays):
     """ADD gives the next link the next index; a link that has it already must not be touched."""
     pod = one.pod("counter")

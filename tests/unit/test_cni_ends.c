@@ -1,4 +1,4 @@
-/* links: src/cni/ends.c src/cni/prev.c src/cni/result.c src/cni/rules.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/util.c */
+/* links: src/cni/ends.c src/cni/further.c src/model/model.c src/model/tunnel.c src/base/table.c src/base/hash.c src/cni/prev.c src/cni/result.c src/cni/rules.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
