@@ -127,6 +127,25 @@ void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
 
 /* --- assignments --- */
 
+/* Reserved, or lent from an own block. */
+static bool is_barred(const void *ctx, const struct addr *a)
+{
+	const struct ipam *ipam = ctx;
+	const struct prefix host = prefix_host(a);
+
+	return model_is_reserved(ipam->model, &host) || reserve_has_lent(ipam, a);
+}
+
+int ask_assign(struct ipam *ipam, struct block *copy, const struct block_owner *owner)
+{
+	return block_assign(copy, owner, is_barred, ipam);
+}
+
+bool has_room(const struct ipam *ipam, const struct block *b)
+{
+	return block_has_room(b, is_barred, ipam, model_ipam_config(ipam->model)->cooldown_s);
+}
+
 bool block_serves(const struct ipam *ipam, const struct block *b, int family, const struct ipam_request *r)
 {
 	const struct pool *p;
@@ -163,16 +182,46 @@ static struct flight *block_choose(struct ipam *ipam, const struct ipam_ask *a, 
 		f = flight_of(ipam, b);
 		if (f && !f->copy)
 			*busy = true;
-		else if ((f ? f->copy->free_count && f->count < ARRAY_SIZE(f->ordinals) : b->free_count) &&
-			 (!best || comes_before(ipam, b, best)))
-			best = b;
-		else if (f && f->copy->free_count)
+		else if (!has_room(ipam, f ? f->copy : b))
+			continue;
+		else if (f && f->count == ARRAY_SIZE(f->ordinals))
 			*busy = true;		/* this write is full: the next one */
+		else if (!best || comes_before(ipam, b, best))
+			best = b;
 	}
 	if (!best)
 		return NULL;
 	struct flight *f = flight_of(ipam, best);
 
+	return f ? f : flight_open(ipam, best);
+}
+
+/*
+ * When no block is to be had any more: one that is not ours, with the most room.  It stays whose it is; a route of
+ * its own leads to the address.
+ */
+static struct flight *block_borrow(struct ipam *ipam, const struct ipam_ask *a, bool *busy)
+{
+	const struct block *b, *best = NULL;
+	struct flight *f;
+
+	table_each(&ipam->model->blocks, b) {
+		const struct pool *p;
+
+		if (b->deleted || b->cidr.addr.family != family_of(a->family) || (b->node && strcmp(b->node, ipam->node) == 0))
+			continue;
+		p = model_pool_of(ipam->model, &b->cidr.addr);
+		if (!p || !pool_serves(ipam, p, a->request))
+			continue;
+		f = flight_of(ipam, b);
+		if (f && !f->copy)
+			*busy = true;
+		else if (has_room(ipam, f ? f->copy : b) && (!best || b->free_count > best->free_count))
+			best = b;
+	}
+	if (!best || *busy)
+		return NULL;
+	f = flight_of(ipam, best);
 	return f ? f : flight_open(ipam, best);
 }
 
@@ -194,13 +243,20 @@ static struct flight *block_of(struct ipam *ipam, const struct addr *fixed, bool
 	return NULL;
 }
 
-static void ask_taken(struct ipam *ipam, struct ipam_ask *a)
+static void ask_refuse(struct ipam *ipam, struct ipam_ask *a, int code, const char *why)
 {
 	struct err e;
 
-	err_set(&e, EADDRINUSE, "address %s is taken", addr_text(&a->request->fixed[a->family]).s);
+	err_set(&e, EADDRINUSE, "address %s %s", addr_text(&a->request->fixed[a->family]).s, why);
 	ask_pop(ipam, a->family);
-	ask_fail(ipam, a, 103, &e);
+	ask_fail(ipam, a, code, &e);
+}
+
+/* strictAffinity: other nodes' blocks are not even for who asks by address. */
+static bool is_forbidden(const struct ipam *ipam, const struct ipam_ask *a, const struct block *b)
+{
+	return !a->request->keeps && model_ipam_config(ipam->model)->strict_affinity &&
+	       (!b->node || strcmp(b->node, ipam->node) != 0);
 }
 
 /* To a pod that asked before, though no block says so yet. */
@@ -211,28 +267,51 @@ static bool is_lent(const struct ipam *ipam, const struct ipam_ask *a)
 	return fixed->family && !a->request->keeps && reserve_has_lent(ipam, fixed);
 }
 
+static int assign(struct ipam *ipam, struct flight *f, const struct ipam_ask *a)
+{
+	const struct addr *fixed = &a->request->fixed[a->family];
+
+	if (!fixed->family)
+		return ask_assign(ipam, f->copy, &a->request->owner);
+	if (is_forbidden(ipam, a, f->copy))
+		return -EPERM;
+	return is_lent(ipam, a) ? -EADDRINUSE : block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner);
+}
+
+/* The block that a is served from, its copy open; NULL: none yet, or (*busy) after a write that is under way. */
+static struct flight *block_for(struct ipam *ipam, const struct ipam_ask *a, bool *busy)
+{
+	struct flight *f;
+
+	if (a->request->fixed[a->family].family)
+		return block_of(ipam, &a->request->fixed[a->family], busy);
+	f = block_choose(ipam, a, busy);
+	if (f || *busy || a->request->own || !claim_is_hopeless(ipam, a))
+		return f;
+	return block_borrow(ipam, a, busy);
+}
+
 void asks_step(struct ipam *ipam, int family)
 {
 	struct ipam_ask *a;
 	bool busy;
 
 	while ((a = ipam->asks[family])) {
-		const struct addr *fixed = &a->request->fixed[family];
-		struct flight *f = fixed->family ? block_of(ipam, fixed, &busy) : block_choose(ipam, a, &busy);
+		struct flight *f = block_for(ipam, a, &busy);
+		int ordinal;
 
 		if (!f) {
 			if (!busy)
 				claim_start(ipam, family);
 			return;
 		}
-		int ordinal = -EADDRINUSE;
-
-		if (!fixed->family)
-			ordinal = block_assign(f->copy, &a->request->owner);
-		else if (!is_lent(ipam, a))
-			ordinal = block_assign_at(f->copy, block_ordinal(f->copy, fixed), &a->request->owner);
+		ordinal = assign(ipam, f, a);
 		if (ordinal == -EADDRINUSE) {
-			ask_taken(ipam, a);
+			ask_refuse(ipam, a, 103, "is taken");
+			continue;
+		}
+		if (ordinal == -EPERM) {
+			ask_refuse(ipam, a, 101, "is in another node's block, and strictAffinity is on");
 			continue;
 		}
 		ask_pop(ipam, family);

@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "ipam/cooldown.h"
 #include "store/kind.h"
 
 /* What an assignment adds to a copy: one attribute and its texts. */
@@ -131,12 +132,12 @@ static void attributes_prune(struct block *b)
 			attribute_drop(b, n);
 }
 
-static void cooldown_sweep(struct block *b)
+void block_sweep(struct block *b, unsigned cooldown_s, int64_t wall)
 {
 	for (unsigned i = 0; i < b->size; i++) {
 		const struct block_attribute *a = block_attribute(b, i);
 
-		if (a && !a->handle && a->released_at)
+		if (a && is_released(a) && cooldown_is_over(a, cooldown_s, wall))
 			ordinal_free(b, i);
 	}
 }
@@ -168,7 +169,6 @@ struct block *block_copy(const struct block *from)
 			copy(mem, a->pod), copy(mem, a->namespace), copy(mem, a->type), copy(mem, a->released_at) };
 	}
 	attributes_prune(b);
-	cooldown_sweep(b);
 	return b;
 }
 
@@ -197,18 +197,14 @@ static void attribute_fill(struct arena *mem, struct block_attribute *a, const s
 	a->json = arena_str(mem, str_text(&text));
 }
 
-/* Ordinals of one owner share one, as Calico's do. */
-static int16_t attribute_of(struct block *b, const struct block_owner *owner)
+/* The attribute behind the last one is a new one, unless there is one like it: ordinals share them, as Calico's do. */
+static int16_t attribute_take(struct block *b)
 {
-	struct block_attribute *fresh = &b->attributes[b->attribute_count];
+	const struct block_attribute *fresh = &b->attributes[b->attribute_count];
 
-	attribute_fill(&b->row.mem, fresh, owner);
-	for (unsigned n = 0; n < b->attribute_count; n++) {
-		const struct block_attribute *a = &b->attributes[n];
-
-		if (a->handle && strcmp(a->handle, fresh->handle) == 0 && strcmp(a->json, fresh->json) == 0)
+	for (unsigned n = 0; n < b->attribute_count; n++)
+		if (strcmp(b->attributes[n].json, fresh->json) == 0)
 			return (int16_t)n;
-	}
 	return (int16_t)b->attribute_count++;
 }
 
@@ -219,14 +215,46 @@ static int assign_nth(struct block *b, unsigned n, const struct block_owner *own
 
 	memmove(b->unallocated + n, b->unallocated + n + 1, (--b->free_count - n) * sizeof *b->unallocated);
 	b->lends |= !b->node || strcmp(b->node, owner->node) != 0;
-	b->allocations[ordinal] = attribute_of(b, owner);
+	attribute_fill(&b->row.mem, &b->attributes[b->attribute_count], owner);
+	b->allocations[ordinal] = attribute_take(b);
 	b->sequences[ordinal] = b->sequence++;
 	return ordinal;
 }
 
-int block_assign(struct block *b, const struct block_owner *owner)
+/* The place of the first free ordinal that is not barred, or free_count. */
+static unsigned first_free(const struct block *b, block_bar *barred, const void *ctx)
 {
-	return b->free_count && b->attribute_count < b->size ? assign_nth(b, 0, owner) : -ENOSPC;
+	unsigned n = 0;
+
+	while (n < b->free_count && barred) {
+		struct addr a = block_address(b, b->unallocated[n]);
+
+		if (!barred(ctx, &a))
+			break;
+		n++;
+	}
+	return n;
+}
+
+int block_assign(struct block *b, const struct block_owner *owner, block_bar *barred, const void *ctx)
+{
+	unsigned n = first_free(b, barred, ctx);
+
+	return n < b->free_count && b->attribute_count < b->size ? assign_nth(b, n, owner) : -ENOSPC;
+}
+
+bool block_has_room(const struct block *b, block_bar *barred, const void *ctx, unsigned cooldown_s)
+{
+	if (first_free(b, barred, ctx) < b->free_count)
+		return true;
+	for (unsigned i = 0; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+		struct addr ip = block_address(b, i);
+
+		if (a && is_released(a) && cooldown_is_over(a, cooldown_s, wall_ns()) && !(barred && barred(ctx, &ip)))
+			return true;
+	}
+	return false;
 }
 
 int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner *owner)
@@ -247,13 +275,29 @@ int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner 
 	return -EADDRINUSE;
 }
 
-bool block_release(struct block *b, unsigned ordinal, const char *handle)
+/* Instead of an owner the ordinal has the moment: not free, and nobody's. */
+static void ordinal_rest(struct block *b, unsigned ordinal, int64_t wall)
+{
+	struct block_attribute *a = &b->attributes[b->attribute_count];
+	char json[64];
+
+	*a = (struct block_attribute){ .released_at = rfc3339(&b->row.mem, wall) };
+	snprintf(json, sizeof json, "{\"releasedAt\":\"%s\"}", a->released_at);
+	a->json = arena_str(&b->row.mem, json);
+	b->allocations[ordinal] = attribute_take(b);
+}
+
+bool block_release(struct block *b, unsigned ordinal, const char *handle, int64_t rests_since)
 {
 	const struct block_attribute *a = block_attribute(b, ordinal);
 
 	if (!a || !a->handle || strcmp(a->handle, handle) != 0)
 		return false;
 	ordinal_free(b, ordinal);
+	if (rests_since) {
+		b->free_count--;		/* where ordinal_free() put it */
+		ordinal_rest(b, ordinal, rests_since);
+	}
 	b->sequence++;
 	return true;
 }
@@ -302,7 +346,7 @@ void block_count(const struct block *b, unsigned *used, unsigned *reserved)
 	for (unsigned i = 0; i < b->size; i++) {
 		const struct block_attribute *a = block_attribute(b, i);
 
-		if (!a)
+		if (!a || is_released(a))
 			continue;
 		if (a->type || (a->handle && str_prefix(a->handle, RESERVE_PREFIX)))
 			++*reserved;

@@ -18,15 +18,20 @@ struct block_owner {
 
 /* An empty block of node ("host:<node>"), claimed at wall_ns (sequence starts there too). */
 struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall_ns);
-/* A copy to change.  Ordinals in cooldown (releasedAt, no handle) are returned to the tail. */
-struct block *block_copy(const struct block *b);
+struct block *block_copy(const struct block *b);	/* to change */
+/* Ordinals that have rested since they were given back (releasedAt, no handle) are returned to the tail. */
+void block_sweep(struct block *b, unsigned cooldown_s, int64_t wall_ns);
 
-/* Gives the ordinal at the head of the FIFO to owner.  The ordinal, or -ENOSPC. */
-int block_assign(struct block *b, const struct block_owner *owner);
+/* Is that address not to be given away unasked? */
+typedef bool block_bar(const void *ctx, const struct addr *a);
+/* Gives the first ordinal of the FIFO that is not barred (NULL: any) to owner.  The ordinal, or -ENOSPC. */
+int block_assign(struct block *b, const struct block_owner *owner, block_bar *barred, const void *ctx);
+/* Would that find one, in a copy that was swept? */
+bool block_has_room(const struct block *b, block_bar *barred, const void *ctx, unsigned cooldown_s);
 /* Gives that ordinal to owner, from its node's reserve too; also again when it has it.  -EADDRINUSE: another handle holds it. */
 int block_assign_at(struct block *b, unsigned ordinal, const struct block_owner *owner);
-/* Frees the ordinal when handle holds it.  False otherwise. */
-bool block_release(struct block *b, unsigned ordinal, const char *handle);
+/* Frees the ordinal when handle holds it; rests_since 0: at once.  False otherwise. */
+bool block_release(struct block *b, unsigned ordinal, const char *handle, int64_t rests_since);
 
 /* Is it kept for pods of that node while the datastore is away? */
 #define RESERVE_PREFIX "manx-reserve-"

@@ -204,7 +204,7 @@ static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct
 
 	for (uint64_t n = 0; n < count; n++) {
 		*cidr = candidate(ipam, p, count, n);
-		if (!cidr_taken(ipam, cidr))
+		if (!cidr_taken(ipam, cidr) && !model_is_reserved(ipam->model, cidr))
 			return true;
 	}
 	return false;
@@ -243,6 +243,24 @@ static unsigned blocks_held(const struct ipam *ipam, int family)
 	return n;
 }
 
+static unsigned blocks_most(const struct ipam *ipam)
+{
+	const unsigned most = model_ipam_config(ipam->model)->max_blocks;
+
+	return most ? most : IPAM_BLOCKS_PER_HOST;
+}
+
+/* A node that holds as many blocks as it may does not borrow either. */
+bool claim_is_hopeless(const struct ipam *ipam, const struct ipam_ask *a)
+{
+	const struct ipam_config *config = model_ipam_config(ipam->model);
+	autostr struct str full = { 0 };
+	struct prefix cidr;
+
+	return !config->strict_affinity && ipam->claims[a->family].step == CLAIM_NONE &&
+	       blocks_held(ipam, a->family) < blocks_most(ipam) && !choose_cidr(ipam, a->family, a->request, &cidr, &full);
+}
+
 void claim_start(struct ipam *ipam, int family)
 {
 	struct claim *c = &ipam->claims[family];
@@ -263,8 +281,13 @@ void claim_start(struct ipam *ipam, int family)
 		claim_cidr(c, &cidr);
 		return;
 	}
-	if (blocks_held(ipam, family) >= IPAM_BLOCKS_PER_HOST) {
-		err_set(&e, ENOSPC, "node %s holds %d blocks already and all are full", ipam->node, IPAM_BLOCKS_PER_HOST);
+	if (!model_ipam_config(ipam->model)->auto_allocate) {
+		err_set(&e, ENOSPC, "no free address in the blocks of node %s, and autoAllocateBlocks is off", ipam->node);
+		claim_end(c, 101, &e);
+		return;
+	}
+	if (blocks_held(ipam, family) >= blocks_most(ipam)) {
+		err_set(&e, ENOSPC, "node %s holds %u blocks already and all are full", ipam->node, blocks_most(ipam));
 		claim_end(c, 101, &e);
 		return;
 	}

@@ -76,7 +76,7 @@ static void on_sync(struct timer *t)
 
 /* --- writes --- */
 
-struct flight *flight_of(struct ipam *ipam, const struct block *b)
+struct flight *flight_of(const struct ipam *ipam, const struct block *b)
 {
 	for (struct flight *f = ipam->flights; f; f = f->next)
 		if (strcmp(f->key, b->row.key) == 0)
@@ -89,6 +89,7 @@ struct flight *flight_open(struct ipam *ipam, const struct block *b)
 	struct flight *f = xcalloc(1, sizeof *f);
 
 	*f = (struct flight){ .ipam = ipam, .copy = block_copy(b), .expected = b->meta.version, .next = ipam->flights };
+	block_sweep(f->copy, model_ipam_config(ipam->model)->cooldown_s, wall_ns());
 	str_copy(f->key, sizeof f->key, b->row.key);
 	ipam->flights = f;
 	return f;
@@ -142,6 +143,8 @@ static void give_back(struct ipam *ipam, const struct block *b, unsigned ordinal
 
 static void flight_landed(struct flight *f, const struct block *b)
 {
+	if (f->fills)
+		handle_sync(f->ipam, f->ipam->reserve.handle);
 	for (unsigned i = 0; i < f->count; i++) {
 		struct ipam_ask *a = f->asks[i];
 
@@ -150,7 +153,8 @@ static void flight_landed(struct flight *f, const struct block *b)
 			continue;
 		}
 		a->request->ips[a->family] = block_address(b, f->ordinals[i]);
-		f->ipam->reserve.look[a->family] |= a->request->fixed[a->family].family != 0;	/* it may have been of it */
+		if (a->request->fixed[a->family].family)
+			reserve_touched(f->ipam, a->family);	/* it may have been of it */
 		ask_settle(f->ipam, a);
 	}
 }
@@ -219,6 +223,14 @@ static int release_find(const struct release *r, const struct block *b, unsigned
 	return -1;
 }
 
+/* What only reserved them was no holder. */
+static int64_t rests_since(const struct ipam *ipam, const struct release *r)
+{
+	bool rests = model_ipam_config(ipam->model)->cooldown_s && strcmp(r->handle, ipam->reserve.handle) != 0;
+
+	return rests ? wall_ns() : 0;
+}
+
 /* True when nothing of it is left in any block. */
 static bool release_step(struct ipam *ipam, struct release *r)
 {
@@ -236,7 +248,7 @@ static bool release_step(struct ipam *ipam, struct release *r)
 		if (!f)
 			f = flight_open(ipam, b);
 		for (int o = release_find(r, f->copy, 0); o >= 0; o = release_find(r, f->copy, o + 1))
-			block_release(f->copy, o, r->handle);
+			block_release(f->copy, o, r->handle, rests_since(ipam, r));
 	}
 	return finished;
 }

@@ -40,6 +40,7 @@ struct ipam_request {
 	struct pool_names pools[FAMILIES];	/* only these, whomever they select; none: those that select this pod and node */
 	struct addr fixed[FAMILIES];	/* this very address; family 0: any */
 	bool lend;			/* may be served from the reserve */
+	bool own;			/* from own blocks only */
 	bool keeps;			/* fixed[] is what a pod has: nothing but a block that gives it to another is against it */
 	void (*done)(struct ipam_request *r);
 	struct addr ips[FAMILIES];

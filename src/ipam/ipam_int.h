@@ -3,7 +3,7 @@
 /* Shared by the files of ipam/. */
 #include "ipam/ipam.h"
 
-enum { IPAM_TRIES_MAX = 100, IPAM_BLOCKS_PER_HOST = 20, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20,
+enum { IPAM_TRIES_MAX = 100, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20,
        IPAM_PATIENCE_MS = 1000 };	/* how long an ask waits for a write before it takes from the reserve */
 
 
@@ -16,6 +16,7 @@ struct flight {
 	struct ipam_ask *asks[256];	/* NULL: was served by a loan meanwhile */
 	uint16_t ordinals[256];		/* of asks */
 	unsigned count;
+	bool fills;			/* the reserve */
 	uint64_t sent_ms;
 	struct flight *next;
 };
@@ -100,6 +101,8 @@ void pools_default(struct ipam *ipam);
 
 /* claim.c */
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
+/* No block is left that could be claimed, and others' may be borrowed from. */
+bool claim_is_hopeless(const struct ipam *ipam, const struct ipam_ask *a);
 bool claim_resume(struct ipam *ipam, int family);	/* false: nothing was left half done */
 
 /* asks.c */
@@ -110,6 +113,9 @@ void ask_settle(struct ipam *ipam, struct ipam_ask *a);
 void ask_fail(struct ipam *ipam, struct ipam_ask *a, int code, const struct err *e);
 /* What has waited since before that moment is served from the reserve, where it can be; refuse: or fails. */
 void asks_lend(struct ipam *ipam, uint64_t before_ms, bool refuse);
+/* The next address that is not reserved; is there one? */
+int ask_assign(struct ipam *ipam, struct block *copy, const struct block_owner *owner);
+bool has_room(const struct ipam *ipam, const struct block *b);
 /* May an own block's addresses go to r? */
 bool block_serves(const struct ipam *ipam, const struct block *b, int family, const struct ipam_request *r);
 /* Code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
@@ -117,7 +123,7 @@ void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
 
 /* ipam.c */
 void ipam_kick(struct ipam *ipam);
-struct flight *flight_of(struct ipam *ipam, const struct block *b);	/* the write of b that is open or under way, or NULL */
+struct flight *flight_of(const struct ipam *ipam, const struct block *b);	/* the write of b that is open or under way, or NULL */
 struct flight *flight_open(struct ipam *ipam, const struct block *b);
 
 /* handle.c */
@@ -135,6 +141,7 @@ bool reserve_can_lend(const struct ipam *ipam, const struct ipam_ask *a);
 bool reserve_lend(struct ipam *ipam, struct ipam_ask *a);	/* true: it is settled */
 bool reserve_has_lent(const struct ipam *ipam, const struct addr *ip);
 void reserve_step(struct ipam *ipam, int family);	/* fills it, in copies of blocks */
+void reserve_touched(struct ipam *ipam, int family);	/* something of it may have been given away */
 void reserve_look(struct ipam *ipam);		/* with the next step */
 void reserve_watch(struct ipam *ipam);		/* part of the pass */
 void loans_step(struct ipam *ipam);		/* loans become assignments */

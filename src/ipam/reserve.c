@@ -32,6 +32,14 @@ void reserve_init(struct ipam *ipam)
 	reserve_look(ipam);
 }
 
+void reserve_touched(struct ipam *ipam, int family)
+{
+	if (!ipam->model->config->ipam_reserve)
+		return;
+	ipam->reserve.look[family] = true;
+	handle_sync(ipam, ipam->reserve.handle);
+}
+
 void reserve_look(struct ipam *ipam)
 {
 	for (int f = 0; f < FAMILIES; f++) {
@@ -90,6 +98,23 @@ static bool is_reserved(const struct ipam *ipam, const struct block *b, unsigned
 	return a && a->handle && strcmp(a->handle, ipam->reserve.handle) == 0;
 }
 
+/* Without borrowers the free addresses of own blocks are as good, where no write of the block is under way. */
+static bool is_free(const struct ipam *ipam, const struct block *b, unsigned ordinal)
+{
+	const struct affinity *a;
+	char name[254];
+
+	const struct addr ip = block_address(b, ordinal);
+	const struct prefix host = prefix_host(&ip);
+
+	if (b->allocations[ordinal] != BLOCK_FREE || model_is_reserved(ipam->model, &host) || !model_ipam_config(ipam->model)->strict_affinity ||
+	    flight_of(ipam, b))
+		return false;
+	affinity_name(name, ipam->node, &b->cidr);
+	a = table_find(&ipam->model->affinities, name);
+	return a && a->state == AFFINITY_CONFIRMED;
+}
+
 /* The one behind the one that was lent last, so that each rests as long as it can. */
 static bool comes_first(const struct addr *a, const struct addr *b, const struct addr *last)
 {
@@ -110,7 +135,7 @@ static struct addr choose(const struct ipam *ipam, const struct ipam_ask *a)
 		for (unsigned o = 0; o < b->size; o++) {
 			struct addr ip = block_address(b, o);
 
-			if (!b->deleted && is_reserved(ipam, b, o) && !is_in_use(ipam, &ip) &&
+			if (!b->deleted && (is_reserved(ipam, b, o) || is_free(ipam, b, o)) && !is_in_use(ipam, &ip) &&
 			    (!fixed->family || addr_equal(fixed, &ip)) &&
 			    (!best.family || comes_first(&ip, &best, last)))
 				best = ip;
@@ -134,7 +159,7 @@ static void on_settled(struct ipam_request *r)
 	loan_unlink(l);
 	if (!r->code && l->ended)
 		ipam_release(ipam, r->owner.handle, r->ips, NULL, NULL);
-	ipam->reserve.look[family_index(l->ip.family)] = true;
+	reserve_touched(ipam, family_index(l->ip.family));
 	loan_free(l);
 	ipam_kick(ipam);
 }
@@ -226,7 +251,7 @@ static void seed(struct ipam *ipam, int family)
 	if (v->seeding || v->starved[family] || ipam->asks[family])
 		return;
 	v->seeding = true;
-	v->seed = (struct ipam_request){ .done = on_seeded, .owner = reserve_owner(ipam) };
+	v->seed = (struct ipam_request){ .done = on_seeded, .own = true, .owner = reserve_owner(ipam) };
 	v->seed.want[family] = true;
 	ipam_assign(ipam, &v->seed);
 }
@@ -269,11 +294,12 @@ static unsigned fill(struct ipam *ipam, const struct block *b, unsigned wanted)
 	struct flight *f = flight_of(ipam, b);
 	unsigned n = 0;
 
-	if (!(f ? f->copy->free_count : b->free_count))
+	if (!has_room(ipam, f ? f->copy : b))
 		return 0;
 	f = f ? f : flight_open(ipam, b);
-	while (n < wanted && block_assign(f->copy, &owner) >= 0)
+	while (n < wanted && ask_assign(ipam, f->copy, &owner) >= 0)
 		n++;
+	f->fills = true;
 	return n;
 }
 
@@ -295,8 +321,6 @@ void reserve_step(struct ipam *ipam, int family)
 	table_each(&ipam->model->blocks, b)
 		if (filled < missing && block_serves(ipam, b, family, &any))
 			filled += fill(ipam, b, missing - filled);
-	if (filled)
-		handle_sync(ipam, v->handle);
 	if (filled < missing)
 		seed(ipam, family);
 }

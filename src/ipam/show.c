@@ -42,7 +42,7 @@ static void show_json(const struct ipam *ipam, struct str *out)
 		json_put_string(&o, "state", block_state(ipam, b));
 		json_put_int(&o, "used", used);
 		json_put_int(&o, "reserved", reserved);
-		json_put_int(&o, "free", b->free_count);
+		json_put_int(&o, "free", b->size - used - reserved);
 		json_put_int(&o, "size", b->size);
 		json_close(&o, '}');
 	}
@@ -69,7 +69,7 @@ static void show_text(const struct ipam *ipam, struct str *out)
 	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
 		block_count(b, &used, &reserved);
 		str_printf(out, "%-24s %-20s %5u %8u %5u %5u  %s\n", b->row.key, b->node ? b->node : "-", used, reserved,
-			   b->free_count, b->size, block_state(ipam, b));
+			   b->size - used - reserved, b->size, block_state(ipam, b));
 	}
 }
 

@@ -22,6 +22,9 @@ static const struct {
 	{ offsetof(struct model, affinities), "affinities" },
 	{ offsetof(struct model, handles), "handles" },
 	{ offsetof(struct model, workloads), "workloads" },
+	{ offsetof(struct model, ipam_configs), "ipam_configs" },
+	{ offsetof(struct model, ipam_configurations), "ipam_configurations" },
+	{ offsetof(struct model, reservations), "reservations" },
 	{ offsetof(struct model, network_policies), "network_policies" },
 	{ offsetof(struct model, endpoints), "endpoints" },
 	{ offsetof(struct model, uplinks), "uplinks" },
@@ -86,6 +89,27 @@ const struct pool *model_pool_of(const struct model *m, const struct addr *a)
 		if (!p->refused && prefix_has(&p->cidr, a))
 			return p;
 	return NULL;
+}
+
+const struct ipam_config *model_ipam_config(const struct model *m)
+{
+	static const struct ipam_config defaults = { .auto_allocate = true };
+	const struct ipam_config *c = table_find(&m->ipam_configs, "default");
+
+	if (!c)
+		c = table_find(&m->ipam_configurations, "default");
+	return c ? c : &defaults;
+}
+
+bool model_is_reserved(const struct model *m, const struct prefix *p)
+{
+	const struct reservation *r;
+
+	table_each(&m->reservations, r)
+		for (unsigned i = 0; i < r->count; i++)
+			if (r->cidrs[i].len <= p->len && prefix_has(&r->cidrs[i], &p->addr))
+				return true;
+	return false;
 }
 
 void model_tunnel_set(struct model *m, enum tunnel t, const struct addr *a)

@@ -119,6 +119,23 @@ struct handle {
 	bool deleted;
 };
 
+/* IPAMConfig, in the v3 group IPAMConfiguration: the one called default counts. */
+enum { IPAM_BLOCKS_PER_HOST = 20 };	/* where max_blocks is 0 */
+struct ipam_config {
+	struct row row;			/* key: name */
+	struct meta meta;
+	bool strict_affinity, auto_allocate;
+	uint32_t max_blocks, cooldown_s;
+};
+
+/* IPReservation: only who asks for one of these addresses gets it. */
+struct reservation {
+	struct row row;			/* key: name */
+	struct meta meta;
+	struct prefix *cidrs;
+	unsigned count;
+};
+
 /* WorkloadEndpoint (projectcalico.org/v3): a pod of any node, published by its node. */
 struct workload {
 	struct row row;			/* key "namespace/name" */
@@ -163,6 +180,7 @@ enum answer { ANSWER_UNKNOWN, ANSWER_YES, ANSWER_NO };
 struct model {
 	const struct config *config;
 	struct table namespaces, pods, nodes, pools, blocks, affinities, handles, workloads;
+	struct table ipam_configs, ipam_configurations, reservations;
 	struct table network_policies;	/* struct policy, see model/policy.h */
 	struct table endpoints, uplinks, problems;
 	struct addr tunnel[TUNNELS];	/* our own addresses in tunnels, assigned by ipam; family 0: none */
@@ -181,6 +199,11 @@ const struct uplink *model_uplink(const struct model *m);	/* NULL before it is k
 const struct node *model_self(const struct model *m);		/* our Node object, or NULL */
 /* The usable pool that holds a, whether disabled or not; NULL when none does. */
 const struct pool *model_pool_of(const struct model *m, const struct addr *a);
+
+/* What the datastore says, or the defaults. */
+const struct ipam_config *model_ipam_config(const struct model *m);
+/* Is all of it in reservations? */
+bool model_is_reserved(const struct model *m, const struct prefix *p);
 
 /* Our address in that tunnel; a change makes the uplink's row dirty. */
 void model_tunnel_set(struct model *m, enum tunnel t, const struct addr *a);

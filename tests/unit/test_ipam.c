@@ -1,4 +1,4 @@
-/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -651,6 +651,167 @@ static void what_can_be_asked_for(void **state)
 	assert_int_equal(ipam_check_address(ipam, &a, &e), 0);
 }
 
+/* --- IPAMConfig, IPReservation --- */
+
+static struct ipam_config *put_config(void)
+{
+	struct ipam_config *c = row_new(sizeof *c);
+
+	c->row.key = "default";
+	c->meta = (struct meta){ .name = "default", .namespace = "", .uid = "" };
+	c->auto_allocate = true;
+	c->row.digest = ++fake.version;
+	table_put(&model.ipam_configs, &c->row);
+	return c;
+}
+
+static void put_reservation(const char *cidr)
+{
+	struct reservation *r = row_new(sizeof *r);
+
+	r->row.key = arena_str(&r->row.mem, cidr);
+	r->meta = (struct meta){ .name = r->row.key, .namespace = "", .uid = "" };
+	r->cidrs = arena_alloc(&r->row.mem, sizeof *r->cidrs);
+	assert_int_equal(prefix_parse(r->cidrs, cidr, NULL), 0);
+	r->count = 1;
+	table_put(&model.reservations, &r->row);
+}
+
+static void put_block_of(const char *node, const char *text, unsigned used)
+{
+	struct prefix cidr;
+	struct block *b;
+
+	assert_int_equal(prefix_parse(&cidr, text, NULL), 0);
+	b = block_new(&cidr, node, 1);
+	b->meta.version = ++fake.version;
+	for (unsigned n = 0; n < used; n++) {
+		char handle[32];
+
+		snprintf(handle, sizeof handle, "k8s-pod-network.%s%u", node, n);
+		block_assign(b, &(struct block_owner){ .handle = handle, .node = node }, NULL, NULL);
+	}
+	store_event_put(&store, kind_named("IPAMBlock"), &b->row);
+}
+
+static const struct block *block_named(const char *cidr)
+{
+	const struct block *b = table_find(&model.blocks, cidr);
+
+	assert_non_null(b);
+	return b;
+}
+
+static void addresses_are_borrowed_when_no_block_is_left(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/29", 30);
+	put_block_of("stranger", "10.42.0.4/30", 2);
+	for (unsigned n = 0; n < 7; n++)
+		ask(n, true, false);
+	settle();
+	for (unsigned n = 0; n < 6; n++)
+		assert_true(pods[n].has);
+	assert_int_equal(pods[6].request.code, 101);
+	assert_non_null(strstr(pods[6].request.err.text, "pool v4 (10.42.0.0/29) is full"));
+	assert_string_equal(block_named("10.42.0.4/30")->affinity, "host:stranger");
+	assert_int_equal(model.affinities.count, 1);
+	for (unsigned n = 0; n < 6; n++)
+		give_back(n);
+	settle();
+	assert_int_equal(allocated(), 2);
+	assert_int_equal(model.handles.count, 0);
+}
+
+static void strict_affinity_borrows_nothing(void **state)
+{
+	(void)state;
+
+	put_config()->strict_affinity = true;
+	put_pool("v4", "10.42.0.0/29", 30);
+	put_block_of("stranger", "10.42.0.4/30", 2);
+	for (unsigned n = 0; n < 5; n++)
+		ask(n, true, false);
+	ask_fixed(5, "10.42.0.7", false);
+	settle();
+	assert_int_equal(pods[4].request.code, 101);
+	assert_int_equal(pods[5].request.code, 101);
+	assert_non_null(strstr(pods[5].request.err.text, "strictAffinity"));
+	assert_int_equal(allocated(), 6);
+}
+
+static void at_the_cap_of_blocks_nothing_is_borrowed(void **state)
+{
+	(void)state;
+
+	put_config()->max_blocks = 2;
+	put_pool("v4", "10.42.0.0/24", 30);
+	put_block_of("stranger", "10.42.0.4/30", 0);
+	for (unsigned n = 0; n < 9; n++)
+		ask(n, true, false);
+	settle();
+	assert_true(pods[7].has);
+	assert_int_equal(pods[8].request.code, 101);
+	assert_non_null(strstr(pods[8].request.err.text, "holds 2 blocks"));
+}
+
+static void without_automatic_blocks_own_ones_are_all_there_is(void **state)
+{
+	struct ipam_config *c = put_config();
+	(void)state;
+
+	c->strict_affinity = true;
+	c->auto_allocate = false;
+	put_pool("v4", "10.42.0.0/24", 31);
+	ask(0, true, false);
+	settle();
+	assert_int_equal(pods[0].request.code, 101);
+	assert_non_null(strstr(pods[0].request.err.text, "autoAllocateBlocks"));
+	assert_int_equal(model.blocks.count, 0);
+}
+
+static void reserved_addresses_are_only_for_who_asks(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/29", 30);
+	put_reservation("10.42.0.0/31");
+	put_reservation("10.42.0.4/30");	/* a whole block */
+	for (unsigned n = 0; n < 3; n++)
+		ask(n, true, false);
+	ask_fixed(3, "10.42.0.5", false);
+	settle();
+	assert_true(is_from(0, "10.42.0.2/31") && is_from(1, "10.42.0.2/31"));
+	assert_int_equal(pods[2].request.code, 101);
+	assert_true(is_from(3, "10.42.0.5/32"));
+	assert_agreement();
+}
+
+static void an_address_is_not_given_again_before_it_has_rested(void **state)
+{
+	struct ipam_config *c = put_config();
+	struct addr first;
+	(void)state;
+
+	c->cooldown_s = 1000;
+	put_pool("v4", "10.42.0.0/31", 31);
+	ask(0, true, false);
+	ask(1, true, false);
+	settle();
+	first = pods[0].request.ips[0];
+	give_back(0);
+	settle();
+	ask(2, true, false);
+	settle();
+	assert_int_equal(pods[2].request.code, 101);
+	c->cooldown_s = 0;		/* and what rests still is over */
+	ask(3, true, false);
+	settle();
+	assert_true(pods[3].has && addr_equal(&pods[3].request.ips[0], &first));
+	assert_agreement();
+}
+
 /* --- the reserve --- */
 
 static unsigned reserved(void)
@@ -773,6 +934,30 @@ static void a_fixed_address_of_the_reserve_is_to_be_had_once(void **state)
 }
 
 /* The lock is held: writes neither succeed nor fail. */
+static void with_strict_affinity_every_free_address_can_be_lent(void **state)
+{
+	(void)state;
+
+	put_config()->strict_affinity = true;
+	config.ipam_reserve = 2;
+	put_pool("v4", "10.42.0.0/29", 29);
+	put_reservation("10.42.0.7/32");
+	settle();
+	away(true);
+	for (unsigned n = 0; n < 8; n++)
+		ask(n, true, false);
+	settle();
+	for (unsigned n = 0; n < 7; n++)
+		assert_true(pods[n].has);
+	assert_int_equal(pods[7].request.code, 102);
+	away(false);
+	loop_turn(&loop, 0);
+	settle();
+	assert_int_equal(reserved(), 0);
+	config.ipam_reserve = 0;
+	assert_agreement();
+}
+
 static void a_write_that_hangs_is_not_waited_for(void **state)
 {
 	(void)state;
@@ -1042,6 +1227,13 @@ int main(void)
 		TEST(a_taken_address_costs_the_other_family_nothing),
 		TEST(of_two_nodes_that_want_one_address_one_gets_it),
 		TEST(what_can_be_asked_for),
+		TEST(addresses_are_borrowed_when_no_block_is_left),
+		TEST(strict_affinity_borrows_nothing),
+		TEST(at_the_cap_of_blocks_nothing_is_borrowed),
+		TEST(without_automatic_blocks_own_ones_are_all_there_is),
+		TEST(reserved_addresses_are_only_for_who_asks),
+		TEST(an_address_is_not_given_again_before_it_has_rested),
+		TEST(with_strict_affinity_every_free_address_can_be_lent),
 		TEST(the_reserve_is_one_attribute_and_pods_do_not_use_it_up),
 		TEST(a_reserve_that_needs_more_than_a_block_claims_more),
 		TEST(what_is_lent_while_the_datastore_is_away_is_assigned_when_it_is_back),

@@ -1,4 +1,4 @@
-/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/selector.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/selector.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -470,6 +470,37 @@ static void test_bad_pools(void **state)
 		bad(cases[i].text, cases[i].want);
 }
 
+/* --- IPAMConfig, IPReservation --- */
+
+static void test_ipam_config(void **state)
+{
+	struct ipam_config *i = good(CRD("IPAMConfig", "default", ""));
+
+	(void)state;
+	assert_true(i->auto_allocate);
+	assert_false(i->strict_affinity || i->max_blocks || i->cooldown_s);
+	row_free(&i->row);
+	i = good(META("IPAMConfiguration", "projectcalico.org/v3", "\"name\":\"default\"") ",\"spec\":{\"strictAffinity\":true,"
+		 "\"autoAllocateBlocks\":false,\"maxBlocksPerHost\":4,\"ipCooldownSeconds\":30}}");
+	assert_true(i->strict_affinity && !i->auto_allocate && i->max_blocks == 4 && i->cooldown_s == 30);
+	row_free(&i->row);
+	bad(CRD("IPAMConfig", "default", "\"autoAllocateBlocks\":^false"),
+	    "spec.autoAllocateBlocks: false wants strictAffinity true");
+	bad(CRD("IPAMConfig", "default", "\"ipCooldownSeconds\":^1201"), "spec.ipCooldownSeconds: want 0 to 1200");
+}
+
+static void test_reservation(void **state)
+{
+	struct reservation *r = good(CRD("IPReservation", "r", "\"reservedCIDRs\":[\"10.42.0.0/30\",\"fd00::/126\"]"));
+
+	(void)state;
+	assert_int_equal(r->count, 2);
+	assert_string_equal(prefix_text(&r->cidrs[1]).s, "fd00::/126");
+	row_free(&r->row);
+	bad(CRD("IPReservation", "r", "\"reservedCIDRs\":[\"10.42.0.0/30\",^\"10.42\"]"),
+	    "spec.reservedCIDRs[1]: 10.42: not an IP address");
+}
+
 /* --- IPAMBlock --- */
 
 #define BLOCK(spec) CRD("IPAMBlock", "10-42-17-64-30", "\"cidr\":\"10.42.17.64/30\"" spec)
@@ -885,6 +916,8 @@ int main(void)
 		cmocka_unit_test(test_pool_defaults),
 		cmocka_unit_test(test_pool_fields),
 		cmocka_unit_test(test_bad_pools),
+		cmocka_unit_test(test_ipam_config),
+		cmocka_unit_test(test_reservation),
 		cmocka_unit_test(test_block_names_lead_to_the_cidr_and_back),
 		cmocka_unit_test(test_block_as_calico_writes_it),
 		cmocka_unit_test(test_block_odd_forms),

@@ -1,0 +1,109 @@
+"""IPAMConfig and IPReservation: borrowing, caps, addresses that rest or are kept out."""
+import pytest
+
+from lab import ping, wait_for
+from objects import compare, object_name
+from test_ipam_check import check
+from test_ipam_pools import inside, pool
+
+
+def config(kind="IPAMConfig", **spec):
+    group = {"IPAMConfig": "crd.projectcalico.org/v1", "IPAMConfiguration": "projectcalico.org/v3"}[kind]
+    return {"apiVersion": group, "kind": kind, "metadata": {"name": "default"}, "spec": spec}
+
+
+def rows(node):
+    return {b["cidr"]: b for b in node.show("ipam", "show")["blocks"]}
+
+
+def full(node, name, *words):
+    node.new_pod(name).start_add().finish().refused(101, *words)
+
+
+@pytest.fixture
+def two(own_lab):
+    """Two nodes, and a pool of two blocks of four."""
+    own_lab.write("pool.json", pool("small", "10.50.0.0/29", blockSize=30))
+
+    def start(**spec):
+        if spec:
+            own_lab.write("config.json", config(**spec))
+        return [own_lab.node().start(pool=["10.42.0.0/16"]), own_lab.node().start(pool=["10.42.0.0/16"])]
+    return start
+
+
+def test_borrowed_addresses_are_reached_from_everywhere(two):
+    one, other = two()
+    lender = other.pod("lender")
+    pods = [one.pod("p-%d" % i) for i in range(6)]
+    owned = {b["node"]: b for b in rows(one).values()}
+    assert owned[one.name]["used"] == 4 and owned[other.name]["used"] == 3
+    borrowed = [p for p in pods if inside(p.v4, owned[other.name]["cidr"])]
+    assert len(borrowed) == 2
+    for pod in borrowed:
+        wait_for("its route is known", lambda: pod.v4 in other.routes(4, protocol=172))
+        assert ping(lender, pod.v4) and ping(pod, lender.v4) and ping(pods[0], pod.v4) and ping(other, pod.v4)
+    one.restart()
+    assert all(ping(lender, p.v4) for p in pods)
+    assert check(one)[0] == check(other)[0] == 0
+    for pod in pods:
+        pod.delete().ok()
+    wait_for("all is given back", lambda: sum(b["used"] for b in rows(other).values()) == 1)
+    assert ping(other, lender.v4)
+
+
+@pytest.mark.parametrize("kind", ["IPAMConfig", "IPAMConfiguration"])
+def test_strict_affinity(two, kind):
+    one, other = two(kind=kind, strictAffinity=True, autoAllocateBlocks=True)
+    other.pod("lender")
+    for i in range(4):
+        one.pod("p-%d" % i)
+    full(one, "late", "small", "10.50.0.0/29")
+
+
+def test_blocks_of_a_host_are_capped(own_lab):
+    own_lab.write("objects.json", [pool("p", "10.50.0.0/24", blockSize=30), config(maxBlocksPerHost=1)])
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    pods = [node.pod("p-%d" % i) for i in range(4)]
+    full(node, "late", "1 block")
+    own_lab.write("objects.json", [pool("p", "10.50.0.0/24", blockSize=30), config(maxBlocksPerHost=2)])
+    wait_for("the next block", lambda: node.new_pod("later").start_add().finish().code == 0)
+    assert len(rows(node)) == 2 and all(ping(node, p.v4) for p in pods)
+
+
+def test_reserved_addresses(own_lab):
+    own_lab.write("objects.json", [pool("p", "10.50.0.0/29", blockSize=29), {
+        "apiVersion": "projectcalico.org/v3", "kind": "IPReservation", "metadata": {"name": "gateways"},
+        "spec": {"reservedCIDRs": ["10.50.0.0/30", "10.50.0.7/32"]}}])
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    assert sorted(node.pod("p-%d" % i).v4 for i in range(3)) == ["10.50.0.4", "10.50.0.5", "10.50.0.6"]
+    full(node, "late")
+    asked = node.new_pod("asked").add(conf={"runtimeConfig": {"ips": ["10.50.0.1/29"]}})
+    assert asked.v4 == "10.50.0.1" and ping(node, asked.v4)
+
+
+def test_address_rests_before_it_is_given_again(own_lab):
+    own_lab.write("objects.json", [pool("p", "10.50.0.0/31", blockSize=31), config(ipCooldownSeconds=2)])
+    node = own_lab.node("edge-07").start(pool=["10.42.0.0/16"])
+    first, second = node.pod("first", container=32 * "a1"), node.pod("second", container=32 * "b2")
+    first.delete().ok()
+    wait_for("it is given back", lambda: rows(node)["10.50.0.0/31"]["used"] == 1)
+    compare("block-resting", own_lab.objects("ipamblocks")[object_name("10.50.0.0/31")], {})
+    full(node, "early")
+    node.restart()
+    third = wait_for("it has rested", lambda: attached(node), timeout=4, step=0.2)
+    assert third.v4 == first.v4 and ping(node, third.v4) and ping(node, second.v4)
+    assert check(node) == (0, {"leaked": [], "duplicate": []})
+
+
+def attached(node):
+    pod = node.new_pod("third")
+    answer = pod.start_add().finish()
+    return pod.added(answer) if answer.code == 0 else None
+
+
+def test_bad_config_is_named(own_lab):
+    own_lab.write("objects.json", [pool("p", "10.50.0.0/29", blockSize=29), config(ipCooldownSeconds=1201)])
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    assert "spec.ipCooldownSeconds: want 0 to 1200" in node.log()
+    node.pod("p")
