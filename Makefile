@@ -2,7 +2,7 @@
 #                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-cross, check-qemu: one part of it
+# make check-all      and what takes longer; check-cross, check-fresh, check-qemu: one part
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
@@ -19,8 +19,8 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
-        install licences check-install check-size \
-        analyze deps-analyze fuzz deps-fuzz deps-cross check-fuzz check-cross check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
+        install licences check-install check-size check-given \
+        analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-qemu initramfs demo bench FORCE
 all:
 
 Q := $(if $(V),,@)
@@ -167,6 +167,10 @@ size-record-one: $(OUT)/manx
 	@CC=$(CC) SIZE=$(SIZE) cross/size.sh record $(ARCH) $<
 .PHONY: $(ARCHES:%=size-record-%) size-record-one
 
+# --- a sysroot that somebody else made ---------------------------------------------
+check-given: $(OUT)/manx
+	@MAKE='$(MAKE)' cross/check-given.sh $(ARCH) $(TRIPLET) $(SYSROOT)
+
 # --- the same bytes wherever it is built -----------------------------------------
 repro: $(ARCHES:%=repro-%)
 $(ARCHES:%=repro-%): repro-%:
@@ -218,7 +222,7 @@ comma := ,
 # --- tests -----------------------------------------------------------------------
 QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check link-test repro check-cross analyze check-qemu
+check-all: check link-test check-given repro check-cross check-fresh analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
@@ -371,12 +375,21 @@ $(GUESTS:%=guest-%): guest-%:
 ANALYZE_DEPS := gcc clang-tidy cppcheck
 FUZZ_DEPS := clang libclang-rt-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
 CROSS_DEPS := qemu-user-static
+FRESH_DEPS := debootstrap
+deps-fresh: ; @cross/deps.sh $(FRESH_DEPS)
 deps-cross: ; @cross/deps.sh $(CROSS_DEPS)
 deps-fuzz: ; @cross/deps.sh $(FUZZ_DEPS)
 deps-analyze: ; @cross/deps.sh $(ANALYZE_DEPS)
 
 analyze: $(SYSROOT).done | deps-analyze
 	@tests/analyze.sh "$(SYSTEM)"
+
+# --- a new machine: trees of Debian 12 and 13 with next to nothing in them ------------------
+RELEASES := bookworm trixie
+check-fresh: $(RELEASES:%=check-fresh-%)
+$(RELEASES:%=check-fresh-%): check-fresh-%: | deps-fresh
+	@tests/fresh.sh $*
+.PHONY: $(RELEASES:%=check-fresh-%)
 
 # --- the rest ------------------------------------------------------------------------
 demo: all deps-run

@@ -3,6 +3,8 @@
 # sysroot.sh --pins ARCH   Prints the pin lines of ARCH as Debian's signed index has them now;
 # SUITE=stable asks another suite than trixie, for when the mirror has half replaced that.
 #
+# sysroot.sh --archives   Prints where this machine's apt gets Debian from.
+#
 # A .deb comes from the pool of the mirror that this machine's apt uses, and what
 # proves it is its SHA-256 here: an index that a mirror has half replaced stops
 # nobody. Works on any Debian, as root or not, and changes nothing outside the tree.
@@ -68,7 +70,10 @@ fetch() {
 
 BASES=$(bases)
 [ -n "$BASES" ] || die "sysroot.sh: apt names no archive with a component main"
-if [ "$1" = --pins ]; then current_pins "$2"; exit; fi
+case $1 in
+--pins) current_pins "$2"; exit ;;
+--archives) echo "$BASES"; exit ;;
+esac
 
 arch=$1 dest=$2; debian_arch "$arch" >/dev/null
 mkdir -p "$cache" "$(dirname "$dest")"

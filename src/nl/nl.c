@@ -243,6 +243,13 @@ static const char *kernel_text(const struct nlmsghdr *h, size_t fixed, char *tex
 	return text;
 }
 
+enum { ERRNO_MAX = 4095 };		/* the kernel's own limit */
+
+static int error_checked(int rc)
+{
+	return rc > 0 || rc < -ERRNO_MAX ? -EBADMSG : rc;
+}
+
 /* Reads the result of an NLMSG_ERROR: 0 or -errno. */
 static int error_read(const struct nlmsghdr *h, const char **text, char *buf, size_t size)
 {
@@ -256,7 +263,7 @@ static int error_read(const struct nlmsghdr *h, const char **text, char *buf, si
 		fixed += MNL_ALIGN(e->msg.nlmsg_len) - sizeof e->msg;
 	if (e->error)
 		*text = kernel_text(h, fixed, buf, size);
-	return e->error > 0 ? -EBADMSG : e->error;
+	return error_checked(e->error);
 }
 
 static void failure_text(char *out, size_t size, const char *about, int rc, const char *kernel)
@@ -413,6 +420,7 @@ static void dump_message(struct dump *d, const struct nlmsghdr *h)
 	case NLMSG_DONE:		/* carries the result, and the kernel's words when it failed */
 		if (mnl_nlmsg_get_payload_len(h) >= sizeof rc)
 			memcpy(&rc, mnl_nlmsg_get_payload(h), sizeof rc);
+		rc = error_checked(rc);
 		if (rc < 0)
 			kernel = kernel_text(h, sizeof rc, text, sizeof text);
 		break;

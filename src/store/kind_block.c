@@ -151,7 +151,7 @@ static void free_put(struct block *b, bool *listed, unsigned ordinal)
 static int read_unallocated(struct json_ctx *c, json_value v, struct block *b)
 {
 	bool listed[1 << HOST_BITS_MAX] = { false };
-	int n;
+	int n = 0;
 
 	if (v >= 0 && json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
