@@ -88,6 +88,40 @@ def test_random_scenarios(cluster, part):
             is_as_if_made_anew(cluster, what)
 
 
+# ---- an address that was another pod's ----
+
+FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["v4", "v6"])
+
+
+@FAMILIES
+def test_pod_that_comes_back_with_its_old_address(cluster, family):
+    case = scene.load("act-pod-replaced")
+    cluster.scene(family).apply(case)
+    cluster.put()
+    cluster.heirs["x/b"] = cluster.pods["x/b"]
+    for step in case["steps"]:
+        cluster.step(step)
+        reaches(cluster, step.get("order", scene.NINE), scene.matrices(step), step.get("note", ""))
+    assert not cluster.heirs
+
+
+@FAMILIES
+def test_address_of_a_pod_that_finished(cluster, family):
+    """Its object stays, and names the address, while another pod has it already; then the object goes."""
+    case = scene.load("trap-finished-pod")
+    before, after = case["steps"]
+    cluster.scene(family).apply(case)
+    cluster.put()
+    reaches(cluster, scene.NINE, scene.matrices(before), "before it ends")
+    old = cluster.heirs["z/e"] = cluster.pods["z/c"]
+    cluster.now.pods["z/c"].update(phase="Succeeded", ip=cluster.addresses()["z/c"])
+    cluster.step({"pods": after["pods"]})
+    assert cluster.pods["z/e"].v4 == old.v4
+    reaches(cluster, after["order"], scene.matrices(after), "the object is there")
+    cluster.step({"delete": [["Pod", "z/c"]]})
+    reaches(cluster, after["order"], scene.matrices(after), "the object is gone")
+
+
 def test_nothing_came_late(cluster):
     """A round says of the one before whether anything got through after all; so one is needed at the end."""
     for family in (4, 6):

@@ -246,6 +246,26 @@ def test_established_flow_survives_a_policy_that_denies_it(lab, nodes, peers):
         target.delete().ok()
 
 
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_error_that_belongs_to_an_allowed_flow_comes_through(lab, nodes, peers, family):
+    """To a pod that lets nobody in: it asks for a port where nobody listens, and is told so."""
+    lab.write("asker.json", [labelled("asker", "asker"),
+                             policy("asker", podSelector={"matchLabels": {"app": "asker"}}, policyTypes=["Ingress"])])
+    pod = nodes[0].pod("asker")
+    try:
+        for peer in peers:
+            with pod.socket(socket.AF_INET if family == "v4" else socket.AF_INET6, socket.SOCK_DGRAM) as s:
+                s.settimeout(2)
+                s.connect((getattr(peer, family), 9999))
+                s.send(b"anybody?")
+                with pytest.raises(ConnectionRefusedError):
+                    s.recv(1)
+    finally:
+        lab.erase("asker.json")
+        pod.delete().ok()
+        pod.remove()
+
+
 # ---- agents that end and start ----
 
 @pytest.mark.parametrize("owner", ["auto", "no"])

@@ -8,6 +8,7 @@ from netpol import judge
 from netpol.probe import Prober
 from netpol.scene import NINE, Scene
 
+ADDRESS_TAKEN = 103
 TEXT = {4: "v4", 6: "v6"}
 KEYS = ["TCP/80", "TCP/81", "UDP/80", "UDP/81", "SCTP/80", "SCTP/81", "ICMP/8"]
 
@@ -42,6 +43,7 @@ class Cluster:
         for node in self.nodes:
             node.wait_ready()
         self.pods, self.attached = {}, 0
+        self.heirs = {}                 # pods to be attached where that other one was, with its addresses
         self.probers = {family: Prober(six=family == 6) for family in TEXT}
         self.scene(4)
         self.put()
@@ -69,10 +71,11 @@ class Cluster:
 
     def put(self):
         """The scene's pods are attached, others are not; its objects are in force."""
-        for key in [k for k in self.pods if k not in self.now.pods]:
+        running = self.now.running()
+        for key in [k for k in self.pods if k not in running]:
             self.detach(key)
         self.write()
-        for key in [k for k in self.now.pods if k not in self.pods]:
+        for key in [k for k in running if k not in self.pods]:
             self.attach(key)
         self.write()
         for node in self.nodes:
@@ -81,8 +84,22 @@ class Cluster:
     def attach(self, key):
         namespace, name = key.split("/")
         node = self.nodes[NINE.index(key) % 2 if key in NINE else self.attached % 2]
-        self.pods[key] = node.pod(name, namespace=namespace)
+        if key in self.heirs:
+            self.pods[key] = self.inherit(self.heirs.pop(key), name, namespace)
+        else:
+            self.pods[key] = node.pod(name, namespace=namespace)
         self.attached += 1
+
+    @staticmethod
+    def inherit(old, name, namespace):
+        """The addresses come back a moment after the DEL."""
+        pod = old.node.new_pod(name, namespace=namespace)
+
+        def added():
+            answer = pod.start_add(conf={"runtimeConfig": {"ips": [old.v4, old.v6]}}).finish()
+            return None if answer.code and answer.json["code"] == ADDRESS_TAKEN else pod.added(answer)
+        assert (wait_for("the address is free", added).v4, pod.v6) == (old.v4, old.v6)
+        return pod
 
     def detach(self, key):
         pod = self.pods.pop(key)

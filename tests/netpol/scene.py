@@ -97,14 +97,18 @@ class Scene:
                       for i, (port, protocol, number) in enumerate(pod.get("ports", PORTS))]
         found = {"apiVersion": "v1", "kind": "Pod",
                  "metadata": {"name": name, "namespace": namespace, "labels": pod["labels"]},
-                 "spec": {"containers": containers or [{"name": "c"}]}, "status": {"phase": "Running"}}
-        if key in self.addresses:
-            found["status"]["podIPs"] = [{"ip": self.addresses[key]}]
+                 "spec": {"containers": containers or [{"name": "c"}]}, "status": {"phase": pod.get("phase", "Running")}}
+        if key in self.addresses or "ip" in pod:
+            found["status"]["podIPs"] = [{"ip": pod.get("ip") or self.addresses[key]}]
         return found
+
+    def running(self):
+        """The pods that are there; of one that ended ("phase", "ip") only its object is."""
+        return {key: pod for key, pod in self.pods.items() if "phase" not in pod}
 
     def world(self):
         """For the judge."""
         pods = {key: judge.Pod(key, pod["labels"], [tuple(p) for p in pod.get("ports", PORTS)], self.addresses[key])
-                for key, pod in self.pods.items()}
+                for key, pod in self.running().items()}
         labels = {name: {**own, "kubernetes.io/metadata.name": name} for name, own in self.namespaces.items()}
         return judge.World(pods, labels, copy.deepcopy(self.policy_objects()))
