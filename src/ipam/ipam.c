@@ -231,6 +231,22 @@ static int64_t rests_since(const struct ipam *ipam, const struct release *r)
 	return rests ? wall_ns() : 0;
 }
 
+/* How many addresses of b are about to be free: their DEL has been answered. */
+unsigned release_count(const struct ipam *ipam, const struct block *b)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; ipam->releases && i < b->size; i++) {
+		for (const struct release *r = ipam->releases; r; r = r->next) {
+			if (release_concerns(ipam, r, b) && release_find(r, b, i) == (int)i) {
+				count++;
+				break;
+			}
+		}
+	}
+	return count;
+}
+
 /* True when nothing of it is left in any block. */
 static bool release_step(struct ipam *ipam, struct release *r)
 {

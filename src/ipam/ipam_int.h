@@ -125,6 +125,7 @@ void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
 void ipam_kick(struct ipam *ipam);
 struct flight *flight_of(const struct ipam *ipam, const struct block *b);	/* the write of b that is open or under way, or NULL */
 struct flight *flight_open(struct ipam *ipam, const struct block *b);
+unsigned release_count(const struct ipam *ipam, const struct block *b);	/* addresses whose end is under way */
 
 /* handle.c */
 void handles_start(struct ipam *ipam);

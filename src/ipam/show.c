@@ -27,22 +27,35 @@ static const struct block *block_after(const struct ipam *ipam, const struct blo
 	return next;
 }
 
+struct block_counts { unsigned used, reserved, free; };
+
+static struct block_counts counts_of(const struct ipam *ipam, const struct block *b)
+{
+	const unsigned leaving = release_count(ipam, b);
+	struct block_counts c;
+
+	block_count(b, &c.used, &c.reserved);
+	c.used -= c.used < leaving ? c.used : leaving;
+	c.free = b->size - c.used - c.reserved;
+	return c;
+}
+
 static void show_json(const struct ipam *ipam, struct str *out)
 {
 	struct json_out o = { .to = out };
-	unsigned used, reserved;
 
 	json_open(&o, NULL, '{');
 	json_open(&o, "blocks", '[');
 	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
-		block_count(b, &used, &reserved);
+		const struct block_counts c = counts_of(ipam, b);
+
 		json_open(&o, NULL, '{');
 		json_put_string(&o, "cidr", b->row.key);
 		json_put_string(&o, "node", b->node ? b->node : "");
 		json_put_string(&o, "state", block_state(ipam, b));
-		json_put_int(&o, "used", used);
-		json_put_int(&o, "reserved", reserved);
-		json_put_int(&o, "free", b->size - used - reserved);
+		json_put_int(&o, "used", c.used);
+		json_put_int(&o, "reserved", c.reserved);
+		json_put_int(&o, "free", c.free);
 		json_put_int(&o, "size", b->size);
 		json_close(&o, '}');
 	}
@@ -62,14 +75,13 @@ static void show_pools(const struct ipam *ipam, struct str *out)
 
 static void show_text(const struct ipam *ipam, struct str *out)
 {
-	unsigned used, reserved;
-
 	show_pools(ipam, out);
 	str_printf(out, "%-24s %-20s %5s %8s %5s %5s  %s\n", "BLOCK", "NODE", "USED", "RESERVED", "FREE", "SIZE", "STATE");
 	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
-		block_count(b, &used, &reserved);
-		str_printf(out, "%-24s %-20s %5u %8u %5u %5u  %s\n", b->row.key, b->node ? b->node : "-", used, reserved,
-			   b->size - used - reserved, b->size, block_state(ipam, b));
+		const struct block_counts c = counts_of(ipam, b);
+
+		str_printf(out, "%-24s %-20s %5u %8u %5u %5u  %s\n", b->row.key, b->node ? b->node : "-", c.used, c.reserved,
+			   c.free, b->size, block_state(ipam, b));
 	}
 }
 
@@ -85,14 +97,12 @@ struct ipam_counts ipam_own_counts(const struct ipam *ipam)
 {
 	struct ipam_counts c = { 0 };
 	const struct block *b;
-	unsigned used, reserved;
 
 	table_each(&ipam->model->blocks, b) {
 		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
 			continue;
-		block_count(b, &used, &reserved);
 		c.blocks++;
-		c.used += used;
+		c.used += counts_of(ipam, b).used;
 		c.size += b->size;
 	}
 	return c;

@@ -250,7 +250,8 @@ def test_late_del_of_an_old_sandbox_leaves_the_new_one(one, web):
 
 # --- many -----------------------------------------------------------------------------------------
 
-def test_a_hundred_adds_at_once_get_a_hundred_addresses(two):
+def test_a_hundred_adds_at_once_get_a_hundred_addresses(one, two):
+    wait_for("the other node's last DEL is known here", lambda: used(two) == used(one))
     before = used(two)
     pods = [two.new_pod("many-%d" % i) for i in range(100)]
     begun = time.monotonic()
