@@ -209,7 +209,7 @@ static void ref_read(const struct json *j, json_value object, const struct kind 
 static int identity_decode(struct json_ctx *c, json_value object, const struct object_ref *ref, struct row *row)
 {
 	struct meta *m = kind_meta(ref->kind, row);
-	int rc = meta_decode(c, object, ref->kind, m, &row->mem);
+	int rc = meta_decode(c, object, ref->kind, m);
 	char key[OBJECT_KEY_MAX];
 
 	if (rc < 0 && !(ref->kind->closed && *ref->name))

@@ -120,48 +120,60 @@ static int read_number(struct json_ctx *c, json_value v, int low, unsigned limit
 	return 0;
 }
 
-static int read_allocations(struct json_ctx *c, json_value v, struct block *b)
+/* The arrays of a block while they are read. */
+struct ordinals {
+	struct block *b;
+	unsigned next;
+	bool listed[1 << HOST_BITS_MAX];
+};
+
+static int read_allocation(struct json_ctx *c, json_value v, void *field)
 {
-	unsigned count = json_length(c->j, v), i = 0;
+	struct ordinals *o = field;
+	int n = BLOCK_FREE;
 
-	if (v >= 0 && json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	if (count && count != b->size)
-		return json_refuse(c, v, "%u entries, the block has %u addresses", count, b->size);
-	json_each(c->j, v, el) {
-		int n = BLOCK_FREE;
-
-		if (json_type(c->j, el) != JSON_NULL &&
-		    read_number(c, el, BLOCK_FREE, b->attribute_count, "index of an attribute", &n) < 0)
-			return -EINVAL;
-		b->allocations[i++] = (int16_t)n;
-	}
+	if (json_type(c->j, v) != JSON_NULL &&
+	    read_number(c, v, BLOCK_FREE, o->b->attribute_count, "index of an attribute", &n) < 0)
+		return -EINVAL;
+	o->b->allocations[o->next++] = (int16_t)n;
 	return 0;
 }
 
-/* Each ordinal once, and only what is free. */
-static void free_put(struct block *b, bool *listed, unsigned ordinal)
+static int read_allocations(struct json_ctx *c, json_value v, struct ordinals *o)
 {
-	if (listed[ordinal] || b->allocations[ordinal] != BLOCK_FREE)
-		return;
-	listed[ordinal] = true;
-	b->unallocated[b->free_count++] = (uint16_t)ordinal;
+	unsigned count = json_length(c->j, v);
+
+	if (count && count != o->b->size)
+		return json_refuse(c, v, "%u entries, the block has %u addresses", count, o->b->size);
+	return v < 0 ? 0 : json_elements(c, v, read_allocation, o);
 }
 
-static int read_unallocated(struct json_ctx *c, json_value v, struct block *b)
+/* Each ordinal once, and only what is free. */
+static void free_put(struct ordinals *o, unsigned ordinal)
 {
-	bool listed[1 << HOST_BITS_MAX] = { false };
+	if (o->listed[ordinal] || o->b->allocations[ordinal] != BLOCK_FREE)
+		return;
+	o->listed[ordinal] = true;
+	o->b->unallocated[o->b->free_count++] = (uint16_t)ordinal;
+}
+
+static int read_free(struct json_ctx *c, json_value v, void *field)
+{
+	struct ordinals *o = field;
 	int n = 0;
 
-	if (v >= 0 && json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		if (read_number(c, el, 0, b->size, "ordinal of this block", &n) < 0)
-			return -EINVAL;
-		free_put(b, listed, (unsigned)n);
-	}
-	for (unsigned i = 0; i < b->size; i++)
-		free_put(b, listed, i);
+	if (read_number(c, v, 0, o->b->size, "ordinal of this block", &n) < 0)
+		return -EINVAL;
+	free_put(o, (unsigned)n);
+	return 0;
+}
+
+static int read_unallocated(struct json_ctx *c, json_value v, struct ordinals *o)
+{
+	if (v >= 0 && json_elements(c, v, read_free, o) < 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < o->b->size; i++)
+		free_put(o, i);
 	return 0;
 }
 
@@ -222,6 +234,7 @@ int block_decode(struct json_ctx *c, json_value object, struct row *row)
 {
 	struct block *b = container_of(row, struct block, row);
 	struct block_spec s = { .allocations = -1, .unallocated = -1, .attributes = -1, .sequences = -1 };
+	struct ordinals o = { .b = b };
 
 	if (json_fields(c, object, spec_fields, ARRAY_SIZE(spec_fields), &s) < 0 || set_cidr(c, object, &s.cidr, b) < 0)
 		return -EINVAL;
@@ -232,8 +245,8 @@ int block_decode(struct json_ctx *c, json_value object, struct row *row)
 	b->sequence = s.sequence;
 	b->deleted = s.deleted || s.deleted_capital;
 	set_affinity(b, &s);
-	if (read_attributes(c, s.attributes, b) < 0 || read_allocations(c, s.allocations, b) < 0 ||
-	    read_unallocated(c, s.unallocated, b) < 0 || read_sequences(c, s.sequences, b) < 0)
+	if (read_attributes(c, s.attributes, b) < 0 || read_allocations(c, s.allocations, &o) < 0 ||
+	    read_unallocated(c, s.unallocated, &o) < 0 || read_sequences(c, s.sequences, b) < 0)
 		return -EINVAL;
 	set_lends(b);
 	return 0;

@@ -59,35 +59,34 @@ static bool has_ips(const struct addr ips[FAMILIES])
 	return ips[FAMILY_V4].family || ips[FAMILY_V6].family;
 }
 
-static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
-{
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		json_value ip = json_get(c->j, el, "ip");
-		struct addr a;
-
-		if (ip < 0 || json_is(c->j, ip, ""))
-			continue;
-		if (json_read_addr(c, ip, &a) < 0)
-			return -EINVAL;
-		ip_put(field, &a);
-	}
-	return 0;
-}
-
-/* Where there is no list. */
-static int read_pod_ip(struct json_ctx *c, json_value v, void *field)
+static int read_ip(struct json_ctx *c, json_value v, void *field)
 {
 	struct addr a;
 
-	if (json_is(c->j, v, ""))
+	if (v < 0 || json_is(c->j, v, ""))
 		return 0;
 	if (json_read_addr(c, v, &a) < 0)
 		return -EINVAL;
-	if (!has_ips(field))
-		ip_put(field, &a);
+	ip_put(field, &a);
 	return 0;
+}
+
+static int read_pod_ip(struct json_ctx *c, json_value v, void *field)
+{
+	return read_ip(c, json_get(c->j, v, "ip"), field);
+}
+
+static int read_pod_ips(struct json_ctx *c, json_value v, void *field)
+{
+	return json_elements(c, v, read_pod_ip, field);
+}
+
+/* Where there is no list. */
+static int read_single_ip(struct json_ctx *c, json_value v, void *field)
+{
+	struct addr ips[FAMILIES] = { { 0 } };
+
+	return read_ip(c, v, has_ips(field) ? ips : field);
 }
 
 /* The ports that containers name; of init containers too, which may be sidecars. */
@@ -132,22 +131,22 @@ static int read_container_ports(struct json_ctx *c, json_value v, void *field)
 	return 0;
 }
 
-static int read_containers(struct json_ctx *c, json_value v, void *field)
+static int read_container(struct json_ctx *c, json_value v, void *field)
 {
 	static const struct json_field fields[] = { { "ports", 0, read_container_ports, false } };
 	struct pod *p = field;
+	struct port_list l = { p->ports, p->port_count };
 
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		struct port_list l = { p->ports, p->port_count };
-
-		if (json_fields(c, el, fields, ARRAY_SIZE(fields), &l) < 0)
-			return -EINVAL;
-		p->ports = l.port;
-		p->port_count = l.count;
-	}
+	if (json_fields(c, v, fields, ARRAY_SIZE(fields), &l) < 0)
+		return -EINVAL;
+	p->ports = l.port;
+	p->port_count = l.count;
 	return 0;
+}
+
+static int read_containers(struct json_ctx *c, json_value v, void *field)
+{
+	return json_elements(c, v, read_container, field);
 }
 
 static int by_port(const void *a, const void *b)
@@ -167,7 +166,7 @@ static const struct json_field pod_fields[] = {
 	{ "spec.initContainers", 0, read_containers, false },
 	POD("status.phase", phase, read_phase),
 	POD("status.podIPs", ips, read_pod_ips),
-	POD("status.podIP", ips, read_pod_ip),
+	POD("status.podIP", ips, read_single_ip),
 };
 
 /* "10.42.1.2/32,fd00::2/128", which CNI plugins leave before the kubelet has written the status. */
@@ -294,23 +293,23 @@ static int node_annotations_read(struct json_ctx *c, json_value object, struct n
 }
 
 /* An InternalIP stands in for the annotation; a host name is no address and is passed over. */
+static int read_address(struct json_ctx *c, json_value v, void *field)
+{
+	json_value text = json_get(c->j, v, "address");
+	struct prefix *address = field;
+	struct err ignored = { 0 };
+	struct json_ctx quiet = { .j = c->j, .e = &ignored };
+	struct addr a;
+
+	if (json_is(c->j, json_get(c->j, v, "type"), "InternalIP") && json_read_addr(&quiet, text, &a) == 0 &&
+	    !address[family_index(a.family)].addr.family)
+		address[family_index(a.family)] = prefix_host(&a);
+	return 0;
+}
+
 static int read_addresses(struct json_ctx *c, json_value v, void *field)
 {
-	struct prefix *address = field;
-	struct arena scratch = { 0 };
-
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		const char *text = json_string(c->j, json_get(c->j, el, "address"), &scratch);
-		struct addr a;
-
-		if (text && json_is(c->j, json_get(c->j, el, "type"), "InternalIP") && addr_parse(&a, text, NULL) == 0 &&
-		    !address[family_index(a.family)].addr.family)
-			address[family_index(a.family)] = prefix_host(&a);
-	}
-	arena_free(&scratch);
-	return 0;
+	return json_elements(c, v, read_address, field);
 }
 
 static const struct json_field node_fields[] = {

@@ -18,8 +18,7 @@ int read_string_map(struct json_ctx *c, json_value v, void *field);
 /* Both, in mem; where both have a key, over's value. */
 struct string_map string_map_overlay(struct arena *mem, struct string_map under, struct string_map over);
 
-/* metadata into *m; strings go to mem, which need not be c->mem. */
-int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m, struct arena *mem);
+int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m);
 void meta_encode_rest(struct json_out *o, const struct meta *m);	/* what follows the version */
 
 /*

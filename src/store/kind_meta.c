@@ -192,55 +192,29 @@ static void filter(const struct kind *k, struct string_map *map)
 	map->count = kept;
 }
 
-static size_t map_size(const struct string_map *map)
+/* A copy, without what was left out of the text. */
+static const struct label *copy_map(struct arena *mem, const struct string_map *map)
 {
-	size_t size = map->count * sizeof *map->entry;
+	struct label *to = arena_alloc(mem, map->count * sizeof *to);
 
 	for (unsigned i = 0; i < map->count; i++)
-		size += strlen(map->entry[i].key) + strlen(map->entry[i].value) + 2;
-	return size;
-}
-
-/* Copies text to *at and moves on. */
-static const char *pack(char **at, const char *text)
-{
-	size_t size = strlen(text) + 1;
-	char *to = memcpy(*at, text, size);
-
-	*at += size;
+		to[i] = (struct label){ arena_str(mem, map->entry[i].key), arena_str(mem, map->entry[i].value) };
 	return to;
 }
 
-static void pack_map(struct label *to, char **at, const struct string_map *map)
+static void copy_meta(struct arena *mem, struct meta *m, const struct meta_text *t)
 {
-	for (unsigned i = 0; i < map->count; i++) {
-		to[i].key = pack(at, map->entry[i].key);
-		to[i].value = pack(at, map->entry[i].value);
-	}
-}
-
-/* All of t in one piece of mem: there may be tens of thousands of pods. */
-static void pack_meta(struct arena *mem, struct meta *m, const struct meta_text *t)
-{
-	const char *uid = t->uid ? t->uid : "";
-	size_t size = map_size(&t->labels) + map_size(&t->annotations) +
-		      strlen(t->name) + strlen(t->namespace) + strlen(uid) + 3;
-	struct label *labels = arena_alloc(mem, size), *annotations = labels + t->labels.count;
-	char *at = (char *)(annotations + t->annotations.count);
-
-	m->name = pack(&at, t->name);
-	m->namespace = pack(&at, t->namespace);
-	m->uid = pack(&at, uid);
-	pack_map(labels, &at, &t->labels);
-	pack_map(annotations, &at, &t->annotations);
-	m->labels = labels;
+	m->labels = copy_map(mem, &t->labels);
 	m->label_count = t->labels.count;
-	m->annotations = annotations;
+	m->annotations = copy_map(mem, &t->annotations);
 	m->annotation_count = t->annotations.count;
+	m->name = arena_str(mem, t->name);
+	m->namespace = arena_str(mem, t->namespace);
+	m->uid = arena_str(mem, t->uid ? t->uid : "");
 	m->deleting = t->deletion != NULL;
 }
 
-int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m, struct arena *mem)
+int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m)
 {
 	struct meta_text t = { 0 };
 	struct arena scratch = { 0 };
@@ -255,7 +229,7 @@ int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, str
 		rc = json_refuse_member(&in, object, "metadata.resourceVersion", "%s: want a decimal number", t.version);
 	if (rc == 0) {
 		filter(k, &t.annotations);
-		pack_meta(mem, m, &t);
+		copy_meta(c->mem, m, &t);
 	}
 	arena_free(&scratch);
 	return rc;

@@ -118,13 +118,7 @@ static int read_expression(struct json_ctx *c, json_value v, void *field)
 
 static int read_match_expressions(struct json_ctx *c, json_value v, void *field)
 {
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		if (read_expression(c, el, field) < 0)
-			return -EINVAL;
-	}
-	return 0;
+	return json_elements(c, v, read_expression, field);
 }
 
 static const struct json_field selector_fields[] = {

@@ -37,21 +37,23 @@ static int read_manual(struct json_ctx *c, json_value v, void *field)
 	return n < 0 ? -EINVAL : 0;
 }
 
-static int read_allowed_uses(struct json_ctx *c, json_value v, void *field)
+static int read_use(struct json_ctx *c, json_value v, void *field)
 {
 	static const char *const words[] = { "Workload", "Tunnel", "LoadBalancer", NULL };
-	struct pool_spec *s = field;
+	int n = read_word(c, v, words);
 
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		int n = read_word(c, el, words);
+	if (n >= 0)
+		*(unsigned *)field |= 1u << n;
+	return n < 0 ? -EINVAL : 0;
+}
 
-		if (n < 0)
-			return -EINVAL;
-		s->uses |= 1u << n;
-	}
-	if ((s->uses & USE_LOAD_BALANCER) && s->uses != USE_LOAD_BALANCER)
+static int read_allowed_uses(struct json_ctx *c, json_value v, void *field)
+{
+	unsigned *uses = field;
+
+	if (json_elements(c, v, read_use, uses) < 0)
+		return -EINVAL;
+	if ((*uses & USE_LOAD_BALANCER) && *uses != USE_LOAD_BALANCER)
 		return json_refuse(c, v, "LoadBalancer must be alone");
 	return 0;
 }
@@ -105,7 +107,7 @@ static const struct json_field spec_fields[] = {
 	SPEC("blockSize", size, json_read_u32),
 	SPEC("ipipMode", ipip, read_mode),
 	SPEC("vxlanMode", vxlan, read_mode),
-	{ "spec.allowedUses", 0, read_allowed_uses, false },
+	SPEC("allowedUses", uses, read_allowed_uses),
 };
 static const struct json_field pool_fields[] = {
 	{ "spec.cidr", offsetof(struct pool, cidr), json_read_prefix, true },

@@ -7,33 +7,25 @@
 #include "base/util.h"
 
 /* ipNetworks holds single addresses: "10.42.1.2/32". */
-static int read_network(struct json_ctx *c, json_value v, struct prefix *p)
+static int read_network(struct json_ctx *c, json_value v, void *field)
 {
-	if (json_read_prefix(c, v, p) < 0)
+	struct addr *ips = field, *to;
+	struct prefix p;
+
+	if (json_read_prefix(c, v, &p) < 0)
 		return -EINVAL;
-	if (p->len != addr_bits(&p->addr))
-		return json_refuse(c, v, "%s: want one address", prefix_text(p).s);
+	if (p.len != addr_bits(&p.addr))
+		return json_refuse(c, v, "%s: want one address", prefix_text(&p).s);
+	to = &ips[family_index(p.addr.family)];
+	if (to->family)
+		return json_refuse(c, v, "%s: a second address of its family", addr_text(&p.addr).s);
+	*to = p.addr;
 	return 0;
 }
 
 static int read_networks(struct json_ctx *c, json_value v, void *field)
 {
-	struct addr *ips = field;
-
-	if (json_type(c->j, v) != JSON_ARRAY)
-		return json_refuse(c, v, "want an array");
-	json_each(c->j, v, el) {
-		struct prefix p;
-		struct addr *to;
-
-		if (read_network(c, el, &p) < 0)
-			return -EINVAL;
-		to = &ips[family_index(p.addr.family)];
-		if (to->family)
-			return json_refuse(c, v, "%s: a second address of its family", addr_text(&p.addr).s);
-		*to = p.addr;
-	}
-	return 0;
+	return json_elements(c, v, read_network, field);
 }
 
 #define TEXT(name, member, required) { "spec." name, offsetof(struct workload, member), json_read_string, required }

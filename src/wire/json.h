@@ -79,6 +79,8 @@ int json_fields(struct json_ctx *c, json_value object, const struct json_field *
 /* The elements of the array v, each read into size bytes of *items (in c->mem).  -EINVAL when v is no array or too long. */
 int json_array(struct json_ctx *c, json_value v, size_t size,
 	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count);
+/* The same for elements that are put together into one field. */
+int json_elements(struct json_ctx *c, json_value v, int (*read)(struct json_ctx *c, json_value v, void *field), void *field);
 /* Refuses v, or a member of it that may be missing: puts place and path before the text; returns -EINVAL.  The first refusal counts. */
 int json_refuse(struct json_ctx *c, json_value v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int json_refuse_member(struct json_ctx *c, json_value object, const char *name, const char *fmt, ...)

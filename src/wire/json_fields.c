@@ -147,22 +147,42 @@ int json_fields(struct json_ctx *c, json_value object, const struct json_field *
 	return 0;
 }
 
-int json_array(struct json_ctx *c, json_value v, size_t size,
-	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count)
+int json_elements(struct json_ctx *c, json_value v, int (*read)(struct json_ctx *c, json_value v, void *field), void *field)
 {
-	unsigned n = json_length(c->j, v), i = 0;
-
 	if (json_type(c->j, v) != JSON_ARRAY)
 		return json_refuse(c, v, "want an array");
-	if (n > JSON_ELEMENTS_MAX)
-		return json_refuse(c, v, "%u elements, more than %d", n, JSON_ELEMENTS_MAX);
-	*items = arena_alloc(c->mem, n * size);
-	*count = n;
 	json_each(c->j, v, el) {
-		if (read(c, el, (char *)*items + i++ * size) < 0)
+		if (read(c, el, field) < 0)
 			return -EINVAL;
 	}
 	return 0;
+}
+
+struct array {
+	int (*read)(struct json_ctx *c, json_value v, void *item);
+	char *next;
+	size_t size;
+};
+
+static int read_item(struct json_ctx *c, json_value v, void *field)
+{
+	struct array *a = field;
+	void *item = a->next;
+
+	a->next += a->size;
+	return a->read(c, v, item);
+}
+
+int json_array(struct json_ctx *c, json_value v, size_t size,
+	       int (*read)(struct json_ctx *c, json_value v, void *item), void **items, unsigned *count)
+{
+	struct array a = { .read = read, .size = size };
+
+	*count = json_type(c->j, v) == JSON_ARRAY ? json_length(c->j, v) : 0;
+	if (*count > JSON_ELEMENTS_MAX)
+		return json_refuse(c, v, "%u elements, more than %d", *count, JSON_ELEMENTS_MAX);
+	*items = a.next = arena_alloc(c->mem, *count * size);
+	return json_elements(c, v, read_item, &a);
 }
 
 int json_read_string(struct json_ctx *c, json_value v, void *field)

@@ -765,8 +765,8 @@ static void test_workload_forms(void **state)
 	row_free(&w->row);
 	bad(META("WorkloadEndpoint", "projectcalico.org/v3", "\"name\":\"w\"") ",\"spec\":^{}}", "spec.node: missing");
 	bad(WORKLOAD("\"node\":\"e\",\"ipNetworks\":[^\"10.42.1.0/24\"]"), "spec.ipNetworks[0]: 10.42.1.0/24: want one address");
-	bad(WORKLOAD("\"node\":\"e\",\"ipNetworks\":^[\"10.42.1.1\",\"10.42.1.2\"]"),
-	    "spec.ipNetworks: 10.42.1.2: a second address of its family");
+	bad(WORKLOAD("\"node\":\"e\",\"ipNetworks\":[\"10.42.1.1\",^\"10.42.1.2\"]"),
+	    "spec.ipNetworks[1]: 10.42.1.2: a second address of its family");
 #undef WORKLOAD
 }
 
