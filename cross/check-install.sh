@@ -64,11 +64,12 @@ done
 for f in config/manx.run config/manx.openrc; do
 	sh -n $f || say "$f"
 done
-if command -v systemd-analyze >/dev/null; then
-	sed "s,/usr/bin/manx,$PWD/build/manx," config/manx.service >"$root/manx.service"
-	# Of the units beside it, this machine's, it may say what it likes.
-	verify=$(systemd-analyze verify --man=no "$root/manx.service" 2>&1 | grep manx)
-	[ -z "$verify" ] || say "$verify"
-fi
+sed "s,/usr/bin/manx,$PWD/build/manx," config/manx.service >"$root/manx.service"
+# Of the units beside it, this machine's, it may say what it likes.
+verify=$(systemd-analyze verify --man=no "$root/manx.service" 2>&1 | grep manx)
+[ -z "$verify" ] || say "$verify"
+# It would have said something.
+sed 's/^ExecStart=.*/ExecStart=relative/' "$root/manx.service" >"$root/manx-bad.service"
+systemd-analyze verify --man=no "$root/manx-bad.service" 2>&1 | grep -q manx-bad || say "systemd-analyze finds nothing wrong in a wrong unit"
 [ $bad = 0 ] && echo "install: as it should be"
 exit $bad

@@ -86,6 +86,8 @@ static inline int cross_run(const struct CMUnitTest *tests, size_t count, int (*
 		ended[end]++;
 		if (end == CROSS_FAILED)
 			printf("[  FAILED  ] %s\n", tests[i].name);
+		if (end == CROSS_SKIPPED)
+			printf("[  SKIPPED ] %s\n", tests[i].name);
 	}
 	if (after && after(&state) != 0)
 		ended[CROSS_FAILED]++;

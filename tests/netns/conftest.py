@@ -11,6 +11,7 @@ import lab as labs  # noqa: E402
 
 
 def pytest_configure(config):
+    config.pluginmanager.import_plugin("skips")
     if os.geteuid() != 0:
         pytest.exit("these tests make network namespaces: run them as root", returncode=1)
     if not os.access(labs.BINARY, os.X_OK):

@@ -6,10 +6,12 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import guest  # noqa: E402
 
 
 def pytest_configure(config):
+    config.pluginmanager.import_plugin("skips")
     config.guests = []
     for arch in guest.MACHINES:
         for path in guest.Guest(arch).files():
