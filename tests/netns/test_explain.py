@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lab import BINARY, PATH, run
+from lab import BINARY, PATH, run, wait_for
 from netpol.cluster import turn
 from netpol import chance, judge, scene
 
@@ -287,5 +287,5 @@ def test_kernel_that_differs_is_told_of_without_an_agent(pair, which):
                                 kernel_says(node, "a", "b", "81", files=files))
     finally:
         node.process.send_signal(signal.SIGCONT)
-    turn(node)
+    wait_for("the agent repaired it", lambda: kernel_says(node, "a", "b", "80", files=files) == "agrees")
 
