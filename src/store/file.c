@@ -309,27 +309,10 @@ static void on_namespace_event(struct file_store *f, const struct kind *k, const
 
 static void on_agent_event(struct file_store *f, const struct file_watch *w, const struct inotify_event *ev)
 {
-	struct object_ref ref = { .kind = w->kind };
-	size_t len = strlen(ev->name);
-	char path[PATH_MAX];
-	struct stat st;
-
-	if (ev->mask & IN_ISDIR) {
+	if (ev->mask & IN_ISDIR)
 		on_namespace_event(f, w->kind, ev);
-		return;
-	}
-	if ((ev->mask & IN_CREATE) || ev->name[0] == '.' || len < 6 || strcmp(ev->name + len - 5, ".json") != 0)
-		return;
-	str_copy(ref.namespace, sizeof ref.namespace, w->namespace);
-	if (!str_copy(ref.name, sizeof ref.name, ev->name) || len - 5 >= sizeof ref.name)
-		return;
-	ref.name[len - 5] = '\0';
-	if (!kind_name_ok(ref.kind, ref.namespace, ref.name) || !file_agent_path(path, sizeof path, &ref))
-		return;
-	if ((ev->mask & IN_MOVED_TO) &&
-	    fstatat(file_agent_folder(f, ref.kind), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && file_wrote(f, &st))
-		return;
-	file_agent_load(f, &ref, NULL);
+	else if (!(ev->mask & IN_CREATE))
+		file_agent_look(f, w->kind, w->namespace, ev->name, ev->mask & IN_MOVED_TO);
 }
 
 /*

@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -145,32 +144,29 @@ struct folder {
 	const char *namespace;
 };
 
-/* What a killed writer left: nobody who holds the lock is writing it now. */
-static void temp_remove(const struct folder *in, const char *name)
+void file_agent_look(struct file_store *f, const struct kind *k, const char *namespace, const char *name, bool moved_in)
 {
+	struct object_ref ref = { .kind = k };
+	size_t len = strlen(name);
 	char path[PATH_MAX];
+	struct stat st;
 
-	if (fs_trylock(in->f->lock) < 0)
+	if (name[0] == '.' || len < 6 || strcmp(name + len - 5, ".json") != 0 || len - 5 >= sizeof ref.name)
 		return;
-	snprintf(path, sizeof path, "%s%s%s", in->namespace, *in->namespace ? "/" : "", name);
-	unlinkat(file_agent_folder(in->f, in->kind), path, 0);
-	flock(in->f->lock, LOCK_UN);
+	memcpy(ref.name, name, len - 5);
+	str_copy(ref.namespace, sizeof ref.namespace, namespace);
+	if (!kind_name_ok(k, ref.namespace, ref.name) || !file_agent_path(path, sizeof path, &ref))
+		return;
+	if (moved_in && fstatat(file_agent_folder(f, k), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && file_wrote(f, &st))
+		return;
+	file_agent_load(f, &ref, NULL);
 }
 
 static void on_file(void *ctx, const char *name)
 {
 	const struct folder *in = ctx;
-	struct object_ref ref = { .kind = in->kind };
-	size_t len = strlen(name);
 
-	if (name[0] == '.' && len > 4 && strcmp(name + len - 4, ".tmp") == 0)
-		temp_remove(in, name);
-	if (name[0] == '.' || len < 6 || strcmp(name + len - 5, ".json") != 0 || len - 5 >= sizeof ref.name)
-		return;
-	memcpy(ref.name, name, len - 5);
-	str_copy(ref.namespace, sizeof ref.namespace, in->namespace);
-	if (kind_name_ok(ref.kind, ref.namespace, ref.name))
-		file_agent_load(in->f, &ref, NULL);
+	file_agent_look(in->f, in->kind, in->namespace, name, false);
 }
 
 static void folder_list(struct file_store *f, const struct kind *k, const char *namespace,

@@ -139,6 +139,8 @@ void file_memory_sweep(struct file_store *f);
 /* file_agent.c: DIR/.manx. */
 void file_agent_scan(struct file_store *f);
 void file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace);
+/* A file of that folder may have changed or gone; moved_in: or been put there by ourselves. */
+void file_agent_look(struct file_store *f, const struct kind *k, const char *namespace, const char *name, bool moved_in);
 /* Rows of the model whose file has gone. */
 void file_agent_sweep(struct file_store *f, const struct kind *k);
 /* Brings the model in line with one file; *version: what is there, 0: nothing that could be trusted. */

@@ -1112,15 +1112,6 @@ static void test_torn_file_counts_as_absent(void **state)
 	}
 }
 
-static void test_start_removes_what_a_killed_writer_left(void **state)
-{
-	(void)state;
-	start();
-	in_place(".manx/ipamhandles/.h.json.123.tmp", "{");
-	restart();
-	assert_int_equal(files_in(".manx/ipamhandles"), 0);
-}
-
 /* --- users' objects and agents' --- */
 
 static int put_pool(const char *name, const char *cidr, uint64_t expected)
@@ -1346,7 +1337,6 @@ int main(void)
 		T(test_failed_write_leaves_nothing_behind),
 		T(test_names_that_are_no_file_names_are_refused),
 		T(test_torn_file_counts_as_absent),
-		T(test_start_removes_what_a_killed_writer_left),
 		T(test_users_object_hides_the_agents_and_reveals_it),
 		T(test_node_is_made_of_both_halves),
 		T(test_node_is_the_same_for_others),
