@@ -395,5 +395,11 @@ $(RELEASES:%=check-fresh-%): check-fresh-%: | deps-fresh
 demo: all deps-run
 	@python3 tests/demo.py
 
-bench: all deps-bench
-	@python3 tests/bench/run.py && python3 tests/bench/policy.py
+bench: all $(OUT)/micro deps-bench
+	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro
+
+# As small and as static as the program itself.
+$(OUT)/micro: tests/bench/micro.c tests/unit/store_world.h $(OUT)/manx.debug
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -c -o $@.o $<
+	$(Q)$(call link,$@,$@.o $(filter-out $(OUT)/obj/main.o,$(OBJS)) $(LIBS))
