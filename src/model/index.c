@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "base/str.h"
 #include "base/util.h"
 
 /* A namespace, as the list of its pods. */
@@ -366,28 +365,6 @@ static void join_all(struct index *ix, struct subject *s)
 }
 
 /* ---- groups ---- */
-
-static void prefix_write(struct str *out, const struct prefix *p)
-{
-	const char head[] = { (char)p->addr.family, (char)p->len };
-
-	str_add(out, head, sizeof head);
-	str_add(out, (const char *)p->addr.b, sizeof p->addr.b);
-}
-
-uint64_t peer_digest(const struct peer *p)
-{
-	const uint64_t selectors[] = { p->pods ? p->pods->digest : 0, p->namespaces ? p->namespaces->digest : 0 };
-	const char *namespace = p->namespace ? p->namespace : "";
-	autostr struct str text = { 0 };
-
-	str_add(&text, (const char *)selectors, sizeof selectors);
-	str_add(&text, namespace, strlen(namespace) + 1);
-	prefix_write(&text, &p->net);
-	for (unsigned i = 0; i < p->except_count; i++)
-		prefix_write(&text, &p->except[i]);
-	return sha1_64(text.s, text.len);
-}
 
 static void peer_copy(struct arena *mem, struct peer *to, const struct peer *from)
 {

@@ -81,7 +81,6 @@ void index_candidates(struct index *ix, const struct peer *p, void (*each)(void 
 /* The group of that peer, made when it is new; each get is given back by a put. */
 struct group *group_get(struct index *ix, const struct peer *p);
 void group_put(struct index *ix, struct group *g);
-uint64_t peer_digest(const struct peer *p);
 
 /*
  * Where what needs the namespace (NULL: any) and the labels of s is filed: one number; of a party,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/str.h"
 #include "base/util.h"
 
@@ -206,6 +207,39 @@ bool rule_matches(const struct policy_rule *r, enum direction d, const struct pa
 	for (unsigned i = 0; i < r->port_count && !number; i++)
 		number = port_matches(&r->ports[i], d == INGRESS ? self : other, protocol, port);
 	return peer && number;
+}
+
+/* ---- digests ---- */
+
+static void prefix_write(struct str *out, const struct prefix *p)
+{
+	const char head[] = { (char)p->addr.family, (char)p->len };
+
+	str_add(out, head, sizeof head);
+	str_add(out, (const char *)p->addr.b, sizeof p->addr.b);
+}
+
+uint64_t peer_digest(const struct peer *p)
+{
+	const uint64_t selectors[] = { p->pods ? p->pods->digest : 0, p->namespaces ? p->namespaces->digest : 0 };
+	const char *namespace = p->namespace ? p->namespace : "";
+	autostr struct str text = { 0 };
+
+	str_add(&text, (const char *)selectors, sizeof selectors);
+	str_add(&text, namespace, strlen(namespace) + 1);
+	prefix_write(&text, &p->net);
+	for (unsigned i = 0; i < p->except_count; i++)
+		prefix_write(&text, &p->except[i]);
+	return sha1_64(text.s, text.len);
+}
+
+uint64_t peers_digest(const struct peer *peers, unsigned count)
+{
+	autofree uint64_t *all = xcalloc(count + 1u, sizeof *all);
+
+	for (unsigned i = 0; i < count; i++)
+		all[i] = peer_digest(&peers[i]);
+	return sha1_64(all, count * sizeof *all);
 }
 
 /* ---- which policies ---- */

@@ -39,6 +39,7 @@ struct policy_rule {
 	unsigned peer_count;
 	const struct policy_port *ports;	/* one must match; none: every protocol and port */
 	unsigned port_count;
+	uint64_t digest;		/* peers_digest() */
 };
 
 enum { TIER_DEFAULT_ORDER = 1000000, KUBERNETES_ORDER = 1000 };
@@ -90,6 +91,10 @@ bool port_matches(const struct policy_port *p, const struct party *dst, uint8_t 
 /* self: whom the policy is for; other: whom the packet comes from or goes to; family: FAMILY_V4 or FAMILY_V6, of the packet. */
 bool rule_matches(const struct policy_rule *r, enum direction d, const struct party *self, const struct party *other,
 		  int family, uint8_t protocol, uint16_t port);
+
+/* The same for peers that say the same; others cannot be made to have it. */
+uint64_t peer_digest(const struct peer *p);
+uint64_t peers_digest(const struct peer *peers, unsigned count);
 
 /* For who knows the rows already: a party without addresses, and its addresses, from rows that may be NULL. */
 void party_set(const struct model *m, const char *namespace, const char *name, struct party *out);

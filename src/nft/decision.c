@@ -25,6 +25,11 @@ struct target target_of(enum verdict v, const struct chain *c)
 	return t;
 }
 
+const struct chain *target_chain(const struct nft *n, const struct target *t)
+{
+	return t->chain[0] ? chain_find(&n->rules, t->chain) : NULL;
+}
+
 /* One that nothing is using yet: two digests may begin alike. */
 struct chain *chain_of_digest(struct nft *n, const char *prefix, uint64_t digest)
 {
@@ -81,14 +86,19 @@ static unsigned sort_asks(struct peer_ask *list, unsigned count)
 	return kept;
 }
 
-static uint64_t name_digest(uint64_t peer, const struct grant *g)
+static uint64_t name_digest(uint64_t peer, const char *name, uint8_t protocol)
 {
 	char text[64] = { 0 };
 
 	memcpy(text, &peer, sizeof peer);
-	text[sizeof peer] = (char)g->protocol;
-	str_copy(text + sizeof peer + 1, sizeof text - sizeof peer - 1, g->name);
+	text[sizeof peer] = (char)protocol;
+	str_copy(text + sizeof peer + 1, sizeof text - sizeof peer - 1, name);
 	return sha1_64(text, sizeof text);
+}
+
+uint64_t grant_digest(const struct policy_rule *r, const char *name, uint8_t protocol)
+{
+	return name ? name_digest(r->digest, name, protocol) : r->digest;
 }
 
 static void wish_peer(struct wish *w, const struct grant *g, const struct peer *p)
@@ -101,7 +111,7 @@ static void wish_peer(struct wish *w, const struct grant *g, const struct peer *
 	}
 	digest = peer_digest(p);
 	if (g->name)
-		w->ports[w->port_count++] = (struct peer_ask){ p, g->name, g->protocol, name_digest(digest, g) };
+		w->ports[w->port_count++] = (struct peer_ask){ p, g->name, g->protocol, name_digest(digest, g->name, g->protocol) };
 	else
 		w->pods[w->pod_count++] = (struct peer_ask){ p, NULL, 0, digest };
 }
@@ -161,22 +171,19 @@ static void digest_add(struct str *text, uint64_t number)
 	str_add(text, (const char *)&number, sizeof number);
 }
 
-static uint64_t wish_digest(const struct nft *n, const struct wish *w, enum direction d)
+/* Grants come in an order that the policies' names and rules give. */
+static uint64_t decision_digest(const struct nft *n, enum direction d, const struct grant *grants, unsigned count,
+				const struct decision *rest)
 {
 	autostr struct str text = { 0 };
 
-	digest_add(&text, (uint64_t)d << 3 | (uint64_t)n->families[FAMILY_V4] << 2 | (uint64_t)n->families[FAMILY_V6] << 1 |
-		   w->anybody);
-	for (unsigned i = 0; i < w->ref_count; i++)
-		str_add(&text, w->refs[i]->key, strlen(w->refs[i]->key) + 1);
-	for (unsigned i = 0; i < w->pod_count && !w->anybody; i++)
-		digest_add(&text, w->pods[i].digest);
-	digest_add(&text, w->pod_count);
-	for (unsigned i = 0; i < w->port_count && !w->anybody; i++)
-		digest_add(&text, w->ports[i].digest);
-	digest_add(&text, w->port_count);
-	for (unsigned i = 0; i < w->net_count && !w->anybody; i++)
-		digest_add(&text, peer_digest(w->nets[i]));
+	digest_add(&text, (uint64_t)d << 2 | (uint64_t)n->families[FAMILY_V4] << 1 | n->families[FAMILY_V6]);
+	digest_add(&text, rest ? rest->digest : 0);
+	for (unsigned i = 0; i < count; i++) {
+		str_add(&text, grants[i].ref->key, strlen(grants[i].ref->key) + 1);
+		digest_add(&text, grants[i].digest);
+		digest_add(&text, !grants[i].rule->peer_count);
+	}
 	return sha1_64(text.s, text.len);
 }
 
@@ -232,11 +239,15 @@ static void write_rules(struct nft *n, struct decision *d)
 		if (d->ranges[f])
 			rule_for(&l, d, f, d->ranges[f]->set, only ? comment : NULL);
 	}
-	rule_add(&l, VERDICT_GOTO, n->deny);
+	if (d->rest)
+		rule_add(&l, d->rest->target.verdict, target_chain(n, &d->rest->target));
+	else
+		rule_add(&l, VERDICT_GOTO, n->deny);
 	chain_want(&n->rules, d->chain, NULL, &l);
 }
 
-static struct decision *decision_new(struct nft *n, enum direction direction, const struct wish *w, uint64_t digest)
+static struct decision *decision_new(struct nft *n, enum direction direction, const struct wish *w, struct decision *rest,
+				     uint64_t digest)
 {
 	static const char *const prefixes[DIRECTIONS] = { "in", "out" };
 	struct decision *d = xcalloc(1, sizeof *d);
@@ -247,10 +258,13 @@ static struct decision *decision_new(struct nft *n, enum direction direction, co
 	d->ref_count = w->ref_count;
 	memcpy(d->refs, w->refs, w->ref_count * sizeof *d->refs);
 	hash_insert(&n->decisions, &d->node, (uint32_t)digest);
+	d->rest = rest;
+	if (rest)
+		rest->uses++;
 	if (w->anybody) {
 		d->target = target_of(yes[direction], NULL);
 	} else if (!w->pod_count && !w->port_count && !w->net_count) {
-		d->target = target_of(VERDICT_GOTO, n->deny);
+		d->target = rest ? rest->target : target_of(VERDICT_GOTO, n->deny);
 	} else {
 		d->chain = chain_of_digest(n, prefixes[direction], digest);
 		d->target = target_of(VERDICT_GOTO, d->chain);
@@ -260,19 +274,22 @@ static struct decision *decision_new(struct nft *n, enum direction direction, co
 	return d;
 }
 
-struct decision *decision_get(struct nft *n, enum direction direction, const struct grant *grants, unsigned count)
+struct decision *decision_get(struct nft *n, enum direction direction, const struct grant *grants, unsigned count,
+			      struct decision *rest)
 {
-	struct decision *d = NULL;
-	struct hash_node *at;
+	uint64_t digest = decision_digest(n, direction, grants, count, rest);
+	struct decision *d;
 	struct wish w;
-	uint64_t digest;
 
+	for (struct hash_node *at = hash_find(&n->decisions, (uint32_t)digest); at; at = hash_more(at)) {
+		d = container_of(at, struct decision, node);
+		if (d->digest == digest) {
+			d->uses++;
+			return d;
+		}
+	}
 	wish_make(&w, grants, count);
-	digest = wish_digest(n, &w, direction);
-	for (at = hash_find(&n->decisions, (uint32_t)digest); at; at = hash_more(at))
-		if (container_of(at, struct decision, node)->digest == digest)
-			break;
-	d = at ? container_of(at, struct decision, node) : decision_new(n, direction, &w, digest);
+	d = decision_new(n, direction, &w, rest, digest);
 	d->uses++;
 	wish_free(&w);
 	return d;
@@ -284,6 +301,8 @@ void decision_put(struct nft *n, struct decision *d)
 		return;
 	if (d->chain)
 		chain_unwant(&n->rules, d->chain);
+	if (d->rest)
+		decision_put(n, d->rest);
 	for (unsigned i = 0; i < d->peer_count; i++)
 		peer_set_put(n, d->peers[i]);
 	for (int f = 0; f < FAMILIES; f++)

@@ -62,6 +62,7 @@ struct nft {
 	bool tunnel[TUNNELS], tunnelled;	/* which some pool asks for; any */
 	struct index index;		/* pods and the peers that mean them */
 	struct hash peer_sets, range_sets, decisions, profiles, refs, filed;	/* see policy.h */
+	uint32_t aims;			/* pods whose policies were looked for */
 	struct chain *deny;
 	bool families[FAMILIES];	/* that pods may have addresses of */
 	bool conntrack;			/* the kernel has it; else an isolated pod is closed */

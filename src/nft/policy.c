@@ -82,9 +82,6 @@ struct aiming { struct nft *n; struct aim *aim; const struct party *who; };
 
 static void aim_add(struct aim *a, struct policy_ref *r)
 {
-	for (unsigned i = 0; i < a->count; i++)
-		if (a->refs[i] == r)
-			return;
 	if (a->count == a->cap) {
 		a->cap = a->cap ? a->cap * 2 : 4;
 		a->refs = xrealloc(a->refs, a->cap * sizeof *a->refs);
@@ -98,10 +95,12 @@ static void aim_filed(void *ctx, uint32_t file)
 
 	for (struct hash_node *at = hash_find(&a->n->filed, file); at; at = hash_more(at)) {
 		struct policy_ref *r = container_of(at, struct policy_ref, filed);
-		const struct policy *p = ref_policy(r);
+		const struct policy *p = r->aimed == a->n->aims ? NULL : ref_policy(r);
 
-		if (p && policy_selects(p, a->who))
-			aim_add(a->aim, r);
+		if (!p || !policy_selects(p, a->who))
+			continue;
+		r->aimed = a->n->aims;
+		aim_add(a->aim, r);
 	}
 }
 
@@ -116,6 +115,7 @@ static struct profile *profile_for(struct nft *n, struct subject *s, struct aim 
 	struct party who;
 
 	aim->count = 0;
+	n->aims++;
 	if (!s->local)
 		return NULL;
 	subject_party(&n->index, s, &who);
@@ -253,6 +253,14 @@ static void policy_take(struct nft *n, const struct policy *p)
 	else
 		r = ref_new(n, p);
 	ref_accept(n, r);		/* another one, which the kernel has not seen */
+	if (now && now->bad) {
+		model_problem(n->model, "policy", r->key, "correct it", "%s %s is refused, its pods are closed: %s", now->kind,
+			      r->key, now->bad);
+		r->told = true;
+	} else if (r->told) {
+		model_problem_clear(n->model, "policy", r->key);
+		r->told = false;
+	}
 	r->names_ports = now && names_ports(now);
 	if (now)
 		hash_insert(&n->filed, &r->filed, index_file(p->target.namespace, p->target.pods));

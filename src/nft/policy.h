@@ -58,6 +58,7 @@ struct policy_ref {
 	char *refused;			/* what the kernel said to it: its pods are closed; or NULL */
 	bool told;			/* a problem names it */
 	bool names_ports;		/* of its own pods */
+	uint32_t aimed;			/* number of the last pod that it was found for */
 	char key[];
 };
 
@@ -67,6 +68,7 @@ struct decision {
 	enum direction direction;
 	struct target target;		/* what an element says that leads to it */
 	struct chain *chain;		/* NULL: the target says it all */
+	struct decision *rest;		/* where its chain goes on, or NULL */
 	struct peer_set **peers;
 	struct range_set *ranges[FAMILIES];
 	struct policy_ref **refs;	/* whose rules these are */
@@ -79,10 +81,15 @@ struct grant {
 	const struct policy_rule *rule;
 	const char *name;
 	uint8_t protocol;
+	uint64_t digest;		/* of the rule's peers, the name and its protocol */
 };
-struct decision *decision_get(struct nft *n, enum direction d, const struct grant *grants, unsigned count);
+uint64_t grant_digest(const struct policy_rule *r, const char *name, uint8_t protocol);
+/* rest: who decides when none of these grants holds, NULL: it is denied. */
+struct decision *decision_get(struct nft *n, enum direction d, const struct grant *grants, unsigned count,
+			      struct decision *rest);
 void decision_put(struct nft *n, struct decision *d);
 struct target target_of(enum verdict v, const struct chain *c);
+const struct chain *target_chain(const struct nft *n, const struct target *t);	/* NULL: none */
 struct chain *chain_of_digest(struct nft *n, const char *prefix, uint64_t digest);
 /* Kind, name and a hash of the name, as chains and rules of one policy carry it. */
 void policy_comment(char out[128], const struct policy *p);

@@ -2,8 +2,10 @@
  * What the policies of a pod come to, in one direction.
  *
  * Each rule grants its peers some ports.  The ports of a protocol are cut where what is granted changes;
- * each piece has one decision, made of all the grants that hold there.  Small pieces become elements, one a
- * port, since these cost a packet the same however many there are; large ones a rule each.
+ * each piece has one decision, made of all the grants that name its ports.  Whom these do not let in is
+ * left to the decision of the grants for the whole protocol, and that leaves it to the one of the grants for
+ * everything, so none of them is made twice.  Small pieces become elements, one a port, since these cost a packet
+ * the same however many there are; large ones a rule each.
  */
 #include "nft/policy.h"
 
@@ -27,9 +29,10 @@ struct draft {
 	struct span *spans;
 	unsigned grant_count, grant_cap, span_count, span_cap, port_cap;
 	struct rule_list by_range;
-	/* While a protocol is cut: the grants that hold here, those of every port first. */
-	unsigned *here, *last;		/* indexes of grants */
+	/* While a protocol is cut. */
+	unsigned *here, *last;		/* indexes of the grants that hold here, and held in the piece before */
 	struct decision *decision;	/* of last */
+	struct decision *rest;		/* of the grants for wider than these */
 	unsigned here_count, last_count;
 };
 
@@ -64,6 +67,7 @@ static void named_port(struct draft *d, const struct policy_port *p, struct gran
 	if (d->direction == EGRESS) {
 		g.name = p->name;
 		g.protocol = p->protocol;
+		g.digest = grant_digest(g.rule, g.name, g.protocol);
 		span_add(d, p->protocol, 0, PORTS, grant_add(d, g));
 		return;
 	}
@@ -74,7 +78,7 @@ static void named_port(struct draft *d, const struct policy_port *p, struct gran
 
 static void rule_take(struct draft *d, struct policy_ref *ref, const struct policy_rule *r)
 {
-	struct grant g = { .ref = ref, .rule = r };
+	struct grant g = { .ref = ref, .rule = r, .digest = grant_digest(r, NULL, 0) };
 	unsigned grant = grant_add(d, g);
 
 	if (!r->port_count)
@@ -106,12 +110,9 @@ static bool policy_take(struct draft *d, struct policy_ref *ref)
 
 /* ---- cutting ---- */
 
-static void here_set(struct draft *d, const struct span *spans, unsigned count, uint32_t port)
+static bool is_wide(const struct span *s)
 {
-	d->here_count = 0;
-	for (unsigned i = 0; i < count; i++)
-		if (spans[i].first <= port && port < spans[i].end)
-			d->here[d->here_count++] = spans[i].grant;
+	return !s->first && s->end == PORTS;
 }
 
 static int by_index(const void *a, const void *b)
@@ -140,7 +141,7 @@ static struct decision *decide(struct draft *d)
 	for (unsigned i = 0; i < d->here_count; i++)
 		grants[i] = d->grants[d->here[i]];
 	v->decisions = grow(v->decisions, v->decision_count, &v->decision_cap, sizeof *v->decisions);
-	d->decision = decision_get(d->n, d->direction, grants, d->here_count);
+	d->decision = decision_get(d->n, d->direction, grants, d->here_count, d->rest);
 	free(grants);
 	v->decisions[v->decision_count++] = d->decision;
 	memcpy(d->last, d->here, d->here_count * sizeof *d->here);
@@ -152,7 +153,7 @@ static void piece_rule(struct draft *d, uint8_t protocol, uint32_t first, uint32
 {
 	struct rule_list *l = &d->by_range;
 
-	rule_add(l, to->target.verdict, to->target.chain[0] ? chain_find(&d->n->rules, to->target.chain) : NULL);
+	rule_add(l, to->target.verdict, target_chain(d->n, &to->target));
 	match_number(l, FIELD_PROTOCOL, protocol);
 	if (first || end < PORTS)
 		match_range(l, FIELD_DPORT, first, end - 1);
@@ -189,37 +190,49 @@ static int by_protocol(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+/* From now on the grants of the spans that are wide, or count for nothing less, decide what narrower ones do not. */
+static void rest_set(struct draft *d, const struct span *spans, unsigned count)
+{
+	d->here_count = 0;
+	d->decision = NULL;
+	for (unsigned i = 0; i < count; i++)
+		if (is_wide(&spans[i]))
+			d->here[d->here_count++] = spans[i].grant;
+	d->rest = d->here_count || !d->rest ? decide(d) : d->rest;
+	d->decision = NULL;
+}
+
 /*
- * spans: those of every protocol (common of them), then, in order of where they begin, the count of this one.
- * Only the spans between `from`, which all before have ended, and those that have begun are looked at.
+ * spans: of one protocol, in order of where they begin.  Only those between `from`, which all before have ended, and those
+ * that have begun are looked at.
  */
-static void protocol_cut(struct draft *d, unsigned common, const struct span *spans, unsigned count)
+static void protocol_cut(struct draft *d, const struct span *spans, unsigned count)
 {
 	autofree uint32_t *cuts = xcalloc(count * 2u, sizeof *cuts);
 	unsigned from = 0, begun = 0;
+	struct decision *common = d->rest;
 
+	rest_set(d, spans, count);
 	for (unsigned i = 0; i < count; i++) {
 		cuts[2 * i] = spans[i].first;
 		cuts[2 * i + 1] = spans[i].end;
 	}
 	qsort(cuts, count * 2u, sizeof *cuts, by_number);
 	for (unsigned i = 0; i + 1 < count * 2u; i++) {
-		unsigned kept;
-
 		if (cuts[i] == cuts[i + 1])
 			continue;
 		while (begun < count && spans[begun].first <= cuts[i])
 			begun++;
 		while (from < begun && spans[from].end <= cuts[i])
 			from++;
-		here_set(d, d->spans, common, 0);
-		kept = d->here_count;
+		d->here_count = 0;
 		for (unsigned k = from; k < begun; k++)
-			if (cuts[i] < spans[k].end)
+			if (cuts[i] < spans[k].end && !is_wide(&spans[k]))
 				d->here[d->here_count++] = spans[k].grant;
-		if (d->here_count > kept)
+		if (d->here_count || d->rest != common)
 			piece(d, spans->protocol, cuts[i], cuts[i + 1]);
 	}
+	d->rest = common;
 }
 
 static void spans_cut(struct draft *d)
@@ -232,13 +245,13 @@ static void spans_cut(struct draft *d)
 	d->last = xcalloc(d->span_count + 1u, sizeof *d->last);
 	while (common < d->span_count && !d->spans[common].protocol)
 		common++;
+	rest_set(d, d->spans, common);
+	d->out->otherwise = d->rest->target;
 	for (unsigned i = common, end; i < d->span_count; i = end) {
 		for (end = i; end < d->span_count && d->spans[end].protocol == d->spans[i].protocol; end++)
 			;
-		protocol_cut(d, common, d->spans + i, end - i);
+		protocol_cut(d, d->spans + i, end - i);
 	}
-	here_set(d, d->spans, common, 0);
-	d->out->otherwise = decide(d)->target;
 }
 
 /* ---- what no element says ---- */
@@ -252,7 +265,7 @@ static void by_range_finish(struct draft *d, uint64_t profile)
 
 	if (!d->by_range.count)
 		return;
-	rule_add(&d->by_range, rest.verdict, rest.chain[0] ? chain_find(&n->rules, rest.chain) : NULL);
+	rule_add(&d->by_range, rest.verdict, target_chain(n, &rest));
 	v->by_range = chain_of_digest(n, prefixes[d->direction], profile);
 	chain_want(&n->rules, v->by_range, NULL, &d->by_range);
 	v->otherwise = target_of(VERDICT_GOTO, v->by_range);

@@ -322,15 +322,17 @@ static int read_egress_rule(struct json_ctx *c, json_value v, void *item)
 }
 
 /* A peer of a podSelector alone is meant in the policy's own namespace. */
-static void peers_complete(struct policy_rule *rules, unsigned count, const char *namespace)
+static void rules_complete(struct policy_rule *rules, unsigned count, const char *namespace)
 {
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		for (unsigned k = 0; k < rules[i].peer_count; k++) {
 			struct peer *p = (struct peer *)&rules[i].peers[k];
 
 			if (p->pods && !p->namespaces)
 				p->namespace = namespace;
 		}
+		rules[i].digest = peers_digest(rules[i].peers, rules[i].peer_count);
+	}
 }
 
 static int rules_read(struct json_ctx *c, json_value spec, enum direction d, struct policy *p)
@@ -346,7 +348,7 @@ static int rules_read(struct json_ctx *c, json_value spec, enum direction d, str
 				&items, &count);
 	if (rc < 0)
 		return rc;
-	peers_complete(items, count, p->meta.namespace);
+	rules_complete(items, count, p->meta.namespace);
 	p->rules[d] = items;
 	p->rule_count[d] = count;
 	return 0;
