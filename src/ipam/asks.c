@@ -150,7 +150,8 @@ bool block_serves(const struct ipam *ipam, const struct block *b, int family, co
 {
 	const struct pool *p;
 
-	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(family))
+	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(family) ||
+	    unclaim_has(ipam, b))
 		return false;
 	p = model_pool_of(ipam->model, &b->cidr.addr);
 	return p && pool_serves(ipam, p, r);

@@ -27,17 +27,18 @@ static const char *affinity_key(const struct claim *c, char out[254])
 	return out;
 }
 
-static struct affinity *affinity_new(const struct claim *c, enum affinity_state state)
+struct affinity *affinity_make(const struct ipam *ipam, const struct prefix *cidr, enum affinity_state state)
 {
 	struct affinity *a = row_new(sizeof *a);
 	char name[254];
 
-	a->row.key = arena_str(&a->row.mem, affinity_key(c, name));
+	affinity_name(name, ipam->node, cidr);
+	a->row.key = arena_str(&a->row.mem, name);
 	a->meta.namespace = a->meta.uid = "";
 	a->meta.name = a->row.key;
-	a->node = arena_str(&a->row.mem, c->ipam->node);
+	a->node = arena_str(&a->row.mem, ipam->node);
 	a->type = "host";
-	a->cidr = c->cidr;
+	a->cidr = *cidr;
 	a->state = state;
 	affinity_labels(&a->row.mem, a);
 	return a;
@@ -86,6 +87,7 @@ static void on_written(void *ctx, int rc)
 
 	if ((rc != 0 && rc != -ESTALE) || ++c->tries > IPAM_TRIES_MAX) {
 		err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
+		c->ipam->resumed[c->family] = false;	/* what it left half done */
 		c->ipam->resume_after = now_ms() + IPAM_RETRY_MS;
 		timer_set(c->ipam->loop, &c->ipam->retry, IPAM_RETRY_MS);
 		claim_end(c, rc == -EAGAIN ? 102 : 11, &e);
@@ -105,7 +107,7 @@ static void affinity_write(struct claim *c, enum affinity_state state)
 {
 	char name[254];
 	const struct affinity *old = table_find(&c->ipam->model->affinities, affinity_key(c, name));
-	struct affinity *a = affinity_new(c, state);
+	struct affinity *a = affinity_make(c->ipam, &c->cidr, state);
 
 	store_put(c->ipam->store, kind_named("BlockAffinity"), &a->row, old ? old->meta.version : 0, on_written, c);
 }

@@ -25,6 +25,7 @@ struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 	*ipam = (struct ipam){ .loop = l, .model = m, .store = s, .node = m->config->node_name,
 			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync }, .patience = { .fn = on_patience }, .seen = s->state };
 	reserve_init(ipam);
+	unclaim_init(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
 		ipam->asks_tail[f] = &ipam->asks[f];
 		ipam->claims[f] = (struct claim){ .ipam = ipam, .family = f };
@@ -41,6 +42,7 @@ void ipam_free(struct ipam *ipam)
 	timer_del(ipam->loop, &ipam->retry);
 	timer_del(ipam->loop, &ipam->sync_timer);
 	timer_del(ipam->loop, &ipam->patience);
+	timer_del(ipam->loop, &ipam->unclaim.timer);
 	reserve_free(ipam);
 	for (struct release *r = ipam->releases, *next; r; r = next) {
 		next = r->next;
@@ -171,6 +173,7 @@ static void on_flight(void *ctx, int rc)
 	else
 		flight_lost(f, rc ? rc : -ESTALE);
 	flight_close(f);
+	ipam->unclaim.due = true;
 	if (!ipam->flights)
 		timer_del(ipam->loop, &ipam->patience);
 	if (rc == 0 || rc == -ESTALE)
@@ -363,6 +366,7 @@ void ipam_run(struct ipam *ipam)
 	if (ipam->seen != ipam->store->state) {
 		ipam->seen = ipam->store->state;
 		reserve_look(ipam);
+		ipam->unclaim.due = true;
 		ipam_kick(ipam);
 	}
 	if (m->pools.dirty)
@@ -380,6 +384,7 @@ void ipam_run(struct ipam *ipam)
 	if (ipam->releases && m->blocks.dirty)
 		ipam_kick(ipam);
 	reserve_watch(ipam);
+	unclaim_watch(ipam);
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty)
 		tunnels_run(ipam);
 }

@@ -4,6 +4,7 @@
 #include "ipam/ipam.h"
 
 enum { IPAM_TRIES_MAX = 100, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20,
+       IPAM_EMPTY_MS = 10000,		/* how long a block is kept that is empty and not needed */
        IPAM_PATIENCE_MS = 1000 };	/* how long an ask waits for a write before it takes from the reserve */
 
 
@@ -38,6 +39,18 @@ struct claim {
 	enum claim_step step;
 	struct prefix cidr;
 	unsigned tries;
+};
+
+/* Giving one back. */
+enum unclaim_step { UNCLAIM_NONE, UNCLAIM_MARK, UNCLAIM_BLOCK, UNCLAIM_AFFINITY, UNCLAIM_RESTORE };
+struct unclaim {
+	struct ipam *ipam;
+	enum unclaim_step step;
+	struct prefix cidr;		/* NONE, and the timer is on: the one that waits */
+	uint64_t version;		/* of that one */
+	unsigned tries;
+	bool due;			/* a write of a block has ended */
+	struct timer timer;
 };
 
 /* The IPAMHandle of one handle id being brought in line with the blocks. */
@@ -85,6 +98,7 @@ struct ipam {
 	struct default_pool defaults[FAMILIES];
 	struct tunnel_address tunnels[TUNNELS];
 	struct reserve reserve;
+	struct unclaim unclaim;
 	enum store_state seen;		/* of the datastore */
 	bool stuck;			/* a write has been under way for longer than patience */
 	uint64_t resume_after;		/* monotonic ms: not before, since a claim has failed */
@@ -103,6 +117,7 @@ void pools_default(struct ipam *ipam);
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
 /* No block is left that could be claimed, and others' may be borrowed from. */
 bool claim_is_hopeless(const struct ipam *ipam, const struct ipam_ask *a);
+struct affinity *affinity_make(const struct ipam *ipam, const struct prefix *cidr, enum affinity_state state);
 bool claim_resume(struct ipam *ipam, int family);	/* false: nothing was left half done */
 
 /* asks.c */
@@ -141,12 +156,19 @@ void reserve_free(struct ipam *ipam);
 bool reserve_can_lend(const struct ipam *ipam, const struct ipam_ask *a);
 bool reserve_lend(struct ipam *ipam, struct ipam_ask *a);	/* true: it is settled */
 bool reserve_has_lent(const struct ipam *ipam, const struct addr *ip);
+bool reserve_has_lent_of(const struct ipam *ipam, const struct prefix *cidr);
 void reserve_step(struct ipam *ipam, int family);	/* fills it, in copies of blocks */
 void reserve_touched(struct ipam *ipam, int family);	/* something of it may have been given away */
 void reserve_look(struct ipam *ipam);		/* with the next step */
 void reserve_watch(struct ipam *ipam);		/* part of the pass */
 void loans_step(struct ipam *ipam);		/* loans become assignments */
 void loans_end(struct ipam *ipam, const char *handle, const struct addr *only);
+
+/* unclaim.c */
+void unclaim_init(struct ipam *ipam);
+void unclaim_watch(struct ipam *ipam);		/* part of the pass */
+void unclaim_go(struct unclaim *u);
+bool unclaim_has(const struct ipam *ipam, const struct block *b);	/* it is being given back */
 
 /* tunnel.c */
 void tunnels_run(struct ipam *ipam);

@@ -78,6 +78,14 @@ bool reserve_has_lent(const struct ipam *ipam, const struct addr *ip)
 	return false;
 }
 
+bool reserve_has_lent_of(const struct ipam *ipam, const struct prefix *cidr)
+{
+	for (const struct loan *l = ipam->reserve.loans; l; l = l->next)
+		if (prefix_has(cidr, &l->ip))
+			return true;
+	return false;
+}
+
 /* --- lending --- */
 
 /* Lent, or by an earlier agent. */

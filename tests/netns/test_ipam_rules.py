@@ -107,3 +107,44 @@ def test_bad_config_is_named(own_lab):
     node = own_lab.node().start(pool=["10.42.0.0/16"])
     assert "spec.ipCooldownSeconds: want 0 to 1200" in node.log()
     node.pod("p")
+
+
+def agrees(node):
+    """Blocks, affinities and blackholes are the same ones."""
+    cidrs = {b["cidr"] for b in node.show("ipam", "show")["blocks"] if b["state"] == "confirmed"}
+    affinities = {a["spec"]["cidr"] for a in node.lab.objects("blockaffinities").values()}
+    blackholes = {c for c in node.routes(4, protocol=172) if c.startswith("10.50.")}
+    return cidrs == affinities == blackholes and len(cidrs)
+
+
+@pytest.mark.parametrize("how", ["disabled", "deleted", "for other nodes"])
+def test_block_of_a_pool_that_serves_no_more_goes_when_it_is_empty(own_lab, how):
+    own_lab.write("pool.json", pool("p", "10.50.0.0/24"))
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    pod = node.pod("p")
+    wait_for("one block", lambda: agrees(node) == 1)
+    other = pool("other", "10.60.0.0/24")
+    after = {"disabled": [pool("p", "10.50.0.0/24", disabled=True)], "deleted": [],
+             "for other nodes": [pool("p", "10.50.0.0/24", nodeSelector="has(nowhere)")]}[how]
+    own_lab.write("pool.json", after + [other])
+    wait_for("the other pool is used", lambda: inside(node.pod("q").v4, "10.60.0.0/24"))
+    assert ping(node, pod.v4) and any(c.startswith("10.50.") for c in rows(node))
+    pod.delete().ok()
+    wait_for("the block is gone", lambda: not any(c.startswith("10.50.") for c in rows(node)))
+    wait_for("so is its affinity", lambda: len(own_lab.objects("blockaffinities")) == 1)
+
+
+def test_empty_block_that_is_not_needed_goes_after_a_while(own_lab):
+    own_lab.write("pool.json", pool("p", "10.50.0.0/24", blockSize=30))
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    pods = [node.pod("p-%d" % i) for i in range(5)]
+    wait_for("two blocks", lambda: agrees(node) == 2)
+    home = {c for c, b in rows(node).items() if b["used"] == 4}.pop()
+    stays, *go = sorted(pods, key=lambda p: not inside(p.v4, home))
+    for pod in go:
+        pod.delete().ok()
+    wait_for("one is given back", lambda: agrees(node) == 1, timeout=20, step=0.2)
+    assert ping(node, stays.v4) and home in rows(node)
+    stays.delete().ok()
+    again = node.pod("again")
+    assert inside(again.v4, home) and agrees(node) == 1, "the last one stays"

@@ -1,4 +1,4 @@
-/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/ipam/unclaim.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -205,8 +205,10 @@ static void settle(void)
 {
 	for (int i = 0; i < 20000; i++) {
 		loop_turn(&loop, 0);
-		if (!fake.queued && !loop.deferred && !ipam->flights && !ipam->syncs)
+		if (!fake.queued && !loop.deferred && !ipam->flights && !ipam->syncs &&
+		    (fake.away || (ipam->resumed[FAMILY_V4] && ipam->resumed[FAMILY_V6])))
 			return;
+		ipam->resume_after = 0;
 		if (ipam->sync_timer.on)
 			timer_set(&loop, &ipam->sync_timer, 0);
 		if (fake.queued)
@@ -283,6 +285,23 @@ static unsigned allocated(void)
 	return n;
 }
 
+/* Every block of ours has its affinity, and every affinity its block. */
+static void assert_affinities(void)
+{
+	const struct affinity *a;
+	const struct block *b;
+	unsigned ours = 0;
+
+	table_each(&model.blocks, b)
+		ours += b->node && strcmp(b->node, "edge1") == 0;
+	assert_int_equal(model.affinities.count, ours);
+	table_each(&model.affinities, a) {
+		assert_int_equal(a->state, AFFINITY_CONFIRMED);
+		b = table_find(&model.blocks, prefix_text(&a->cidr).s);
+		assert_true(b && strcmp(b->node, "edge1") == 0);
+	}
+}
+
 /* What pods have is what blocks say, no more and no less, and handles agree. */
 static void assert_agreement(void)
 {
@@ -303,6 +322,7 @@ static void assert_agreement(void)
 				assert_false(pods[m].has && addr_equal(a, &pods[m].request.ips[f]));
 		}
 	}
+	assert_affinities();
 	assert_int_equal(allocated(), have);
 	assert_int_equal(model.handles.count, handles + (config.ipam_reserve > 0));
 }
@@ -812,6 +832,91 @@ static void an_address_is_not_given_again_before_it_has_rested(void **state)
 	assert_agreement();
 }
 
+/* --- blocks that are given back --- */
+
+static void an_empty_block_goes_when_others_have_room_enough(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 30);
+	for (unsigned n = 0; n < 5; n++)
+		ask(n, true, false);
+	settle();
+	assert_int_equal(model.blocks.count, 2);
+	give_back(4);
+	settle();
+	assert_false(ipam->unclaim.timer.on);	/* the other one is full */
+	give_back(0);
+	settle();
+	assert_true(ipam->unclaim.timer.on);
+	ask(5, true, false);
+	settle();
+	assert_false(ipam->unclaim.timer.on);	/* and full again */
+	give_back(5);
+	settle();
+	timer_set(&loop, &ipam->unclaim.timer, 0);
+	loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);
+	assert_string_equal(fake.queue[0]->kind->kind, "BlockAffinity");
+	settle();
+	assert_int_equal(model.blocks.count, 1);
+	assert_agreement();
+	for (unsigned n = 1; n < 4; n++)
+		give_back(n);
+	settle();
+	assert_false(ipam->unclaim.timer.on);	/* the last one stays */
+	assert_int_equal(model.blocks.count, 1);
+}
+
+static void a_block_of_a_pool_that_does_not_serve_goes_at_once(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask(0, true, false);
+	settle();
+	put_pool("v4", "10.42.0.0/24", 26)->disabled = true;
+	settle();
+	assert_int_equal(model.blocks.count, 1);
+	give_back(0);
+	settle();
+	assert_int_equal(model.blocks.count, 0);
+	assert_agreement();
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask(1, true, false);
+	settle();
+	give_back(1);
+	settle();
+	table_del(&model.pools, "v4");
+	settle();
+	assert_int_equal(model.blocks.count, 0);
+	assert_agreement();
+}
+
+static void who_borrows_meanwhile_keeps_the_block(void **state)
+{
+	struct block *b;
+	const struct block *old;
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask(0, true, false);
+	settle();
+	give_back(0);
+	settle();
+	put_pool("v4", "10.42.0.0/24", 26)->disabled = true;
+	loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);		/* the affinity */
+	old = (const void *)table_first(&model.blocks);
+	b = block_copy(old);
+	block_assign(b, &(struct block_owner){ .handle = "k8s-pod-network.theirs", .node = "stranger" }, NULL, NULL);
+	b->meta.version = ++fake.version;
+	store_event_put(&store, kind_named("IPAMBlock"), &b->row);
+	settle();
+	assert_int_equal(model.blocks.count, 1);
+	assert_affinities();
+}
+
 /* --- the reserve --- */
 
 static unsigned reserved(void)
@@ -1172,6 +1277,8 @@ static void random_load(unsigned reserve)
 			if (fake.queued)
 				fake_step();
 		}
+		if (ipam->unclaim.timer.on && dice(10) == 0)
+			timer_set(&loop, &ipam->unclaim.timer, 0);
 		if (reserve && step % 100 == 50)
 			away(dice(2));
 		if (step % 500 == 499) {
@@ -1227,6 +1334,9 @@ int main(void)
 		TEST(a_taken_address_costs_the_other_family_nothing),
 		TEST(of_two_nodes_that_want_one_address_one_gets_it),
 		TEST(what_can_be_asked_for),
+		TEST(an_empty_block_goes_when_others_have_room_enough),
+		TEST(a_block_of_a_pool_that_does_not_serve_goes_at_once),
+		TEST(who_borrows_meanwhile_keeps_the_block),
 		TEST(addresses_are_borrowed_when_no_block_is_left),
 		TEST(strict_affinity_borrows_nothing),
 		TEST(at_the_cap_of_blocks_nothing_is_borrowed),
