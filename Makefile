@@ -395,6 +395,11 @@ $(RELEASES:%=check-fresh-%): check-fresh-%: | deps-fresh
 demo: all deps-run
 	@python3 tests/demo.py
 
+# The policy engine by itself on this kernel, without agents and files: unshare -n build/bench-policy PODS POLICIES PORTS PEERS.
+build/bench-policy: tests/bench/policy.c $(wildcard src/*/*.[ch])
+	$(call say,LINK,$@)
+	$(Q)gcc $(COMMON) -Os -o $@ $< $$(sed -n '1s#/. links:\(.*\) ./#\1#p' tests/unit/test_nft_policy.c) $(filter-out -lcmocka,$(UNIT_LIBS))
+
 bench: all $(OUT)/micro deps-bench
 	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro
 

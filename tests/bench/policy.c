@@ -1,7 +1,7 @@
 /*
  * What policies cost, on the real kernel, in a network namespace that the caller made:
  *
- *	policy PODS POLICIES PORTS PEERS [unique]
+ *	build/bench-policy PODS POLICIES PORTS PEERS [unique]
  *
  * PODS pods here, each with POLICIES policies of PORTS ports that let in PEERS pods of other nodes (unique: every pod
  * has a label of its own, and each policy means a part of them all).  Prints microseconds; the table stays.
