@@ -179,7 +179,7 @@ static int files_remove(struct uninstall *u, struct err *e)
 {
 	const char *run = u->config->run_dir, *state = u->config->state_dir;
 	const struct { const char *dir, *name; } what[] = {
-		{ state, "last-good" }, { run, "del" }, { run, "manx.sock" }, { run, "manx.lock" },
+		{ state, "last-good" }, { run, "del" }, { run, "ports" }, { run, "manx.sock" }, { run, "manx.lock" },
 	};
 	char path[CONFIG_PATH_MAX + 16];
 

@@ -36,7 +36,9 @@ static void add_undo(struct cni_request *r)
 		r->waiting_release = true;
 		ipam_release(c->ipam, r->handle, r->ips, on_undone, r);
 	}
-	r->assigned = r->made = false;
+	if (r->ports_kept && (ep || !table_find(&c->model->endpoints, r->key)))
+		ports_forget(c, r->container, r->ifname);
+	r->assigned = r->made = r->ports_kept = false;
 }
 
 static struct endpoint *endpoint_new(const struct cni_request *r)
@@ -70,9 +72,9 @@ static void add_link(struct cni_request *r)
 {
 	struct endpoint *ep = endpoint_new(r);
 	struct err e = { 0 };
-	int code;
+	int code = ports_take(r, ep, &e);
 
-	if (link_make(r, ep, &code, &e) < 0) {
+	if (code != CNI_OK || link_make(r, ep, &code, &e) < 0) {
 		row_free(&ep->row);
 		add_undo(r);
 		request_fail(r, code, "%s", e.text);
@@ -175,12 +177,13 @@ static void on_later(struct deferred *d)
 	struct cni_request *r = container_of(d, struct cni_request, later);
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
 	char why[sizeof ep->why] = "the plugin left before its answer";
+	const int code = ep && ep->rc == -EOPNOTSUPP ? CNI_KERNEL : CNI_IO;
 
 	if (ep && ep->rc < 0)
 		memcpy(why, ep->why, sizeof why);
 	add_undo(r);
 	if (ep)
-		request_fail(r, CNI_IO, "%s", why);
+		request_fail(r, code, "%s", why);
 	else
 		request_fail(r, CNI_TRY_LATER, "deleted while it was being added");
 }

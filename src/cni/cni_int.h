@@ -11,6 +11,7 @@ enum {
 	CNI_OK = 0, CNI_VERSION = 1, CNI_UNSUPPORTED = 2, CNI_ENVIRONMENT = 4, CNI_IO = 5, CNI_DECODE = 6, CNI_CONFIG = 7,
 	CNI_NETNS = 8, CNI_TRY_LATER = 11, CNI_UNAVAILABLE = 50,
 	CNI_LIMITED = 51, CNI_NO_ADDRESS = 101, CNI_NO_BLOCK = 102, CNI_ADDRESS_TAKEN = 103, CNI_KERNEL = 104, CNI_RULES = 105,
+	CNI_PORT_TAKEN = 107,
 	CNI_CHANGED = 106,		/* CHECK: something is not as ADD left it */
 };
 enum { CNI_ADD_MS = 20000, CNI_DEL_MS = 5000, CNI_CHECK_MS = 20000, CNI_STATUS_MS = 5000, CNI_GC_MS = 20000, CNI_SHIM_MS = 25000,
@@ -67,6 +68,7 @@ struct cni_request {
 	bool has_mac;
 	bool adding, waiting_turn, waiting_address, waiting_pass, waiting_release;
 	bool patient;			/* of an ADD that is repeated: waits for more than one pass */
+	bool ports_kept;		/* of an ADD: its ports' file is its own work */
 	bool assigned, made;		/* of an ADD: the addresses, the link are its own work, so it may undo them */
 	struct addr ips[FAMILIES];
 	struct cni_request *next;
@@ -134,6 +136,7 @@ struct end {
 	struct rtnl_neigh neighs[FAMILIES];
 	struct rtnl_route routes[2 * FAMILIES];	/* the host end's are put by the pass */
 	unsigned addr_count, neigh_count, route_count;
+	bool takes_loopback;		/* host end: packets from 127.0.0.0/8, for host ports */
 	uint32_t table;			/* pod's end: of its routes, by rules from its addresses; 0: the main one, by none */
 };
 extern const uint8_t end_host_mac[6];
@@ -171,6 +174,15 @@ int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, s
 bool further_is(struct cni_request *r);
 void further_name(char out[16], const char *container, const char *ifname);	/* of such an interface's host end */
 int further_rules(struct nl *pod, const struct end *end, struct err *e);
+
+/*
+ * ports.c: the capability portMappings.  take: the request's ports become the endpoint's, and are kept beside the
+ * socket for the next agent; CNI_OK, or a code with *e.
+ */
+int ports_take(struct cni_request *r, struct endpoint *ep, struct err *e);
+void ports_forget(const struct cni *c, const char *container, const char *ifname);
+void ports_recall(struct cni *c, struct endpoint *ep);
+void ports_sweep(const struct cni *c);	/* of attachments that are gone */
 
 /* guard.c: repairs host ends that somebody changes. */
 struct guard *guard_start(struct cni *c, struct err *e);	/* NULL with *e */

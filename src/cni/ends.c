@@ -38,9 +38,11 @@ static const struct setting {
 	const char *family, *name;
 	uint16_t attr;
 	uint32_t value;
+	bool host_ports;		/* only of a pod that has some */
 } settings[] = {
 	{ "ipv4", "forwarding", IPV4_DEVCONF_FORWARDING, 1 },
 	{ "ipv4", "rp_filter", IPV4_DEVCONF_RP_FILTER, 1 },
+	{ "ipv4", "route_localnet", IPV4_DEVCONF_ROUTE_LOCALNET, 1, true },
 	{ "ipv4", "proxy_arp", IPV4_DEVCONF_PROXY_ARP, 0 },
 	{ "ipv6", "addr_gen_mode", IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE },
 	{ "ipv6", "accept_ra", 0, 0 },
@@ -135,6 +137,7 @@ void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index)
 
 	*host = (struct end){ .name = ep->host_if, .index = ep->ifindex };
 	*pod = (struct end){ .name = ep->ifname, .index = pod_index };
+	host->takes_loopback = ep->host_port_count && ep->ips[FAMILY_V4].family;
 	memcpy(host->mac, end_host_mac, sizeof host->mac);
 	memcpy(pod->mac, ep->mac, sizeof pod->mac);
 	further_name(further, ep->container, ep->ifname);
@@ -162,20 +165,22 @@ static bool kernel_has_ipv6(void)
 	return known == 1;
 }
 
-static bool applies(const struct setting *s)
+static bool applies(const struct setting *s, const struct end *e)
 {
+	if (s->host_ports && !e->takes_loopback)
+		return false;
 	return strcmp(s->family, "ipv4") == 0 || kernel_has_ipv6();
 }
 
 /* IPv4 has its settings one level deeper, each a u32; IPv6 has one attribute, a byte. */
-static void put_settings(struct nlmsghdr *h, const char *family)
+static void put_settings(struct nlmsghdr *h, const char *family, const struct end *e)
 {
 	const bool four = strcmp(family, "ipv4") == 0;
 	struct nlattr *nest = mnl_attr_nest_start(h, four ? AF_INET : AF_INET6);
 	struct nlattr *conf = four ? mnl_attr_nest_start(h, IFLA_INET_CONF) : NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (!settings[i].attr || strcmp(settings[i].family, family) != 0)
+		if (!settings[i].attr || strcmp(settings[i].family, family) != 0 || !applies(&settings[i], e))
 			continue;
 		if (four)
 			mnl_attr_put_u32(h, settings[i].attr, settings[i].value);
@@ -196,9 +201,9 @@ void end_put_settings(struct nl *nl, const struct end *e)
 	i->ifi_index = e->index;
 	mnl_attr_put_str(h, IFLA_IFALIAS, e->alias);
 	spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
-	put_settings(h, "ipv4");
+	put_settings(h, "ipv4", e);
 	if (kernel_has_ipv6())
-		put_settings(h, "ipv6");
+		put_settings(h, "ipv6", e);
 	mnl_attr_nest_end(h, spec);
 	nl_end(nl, h);
 }
@@ -227,7 +232,7 @@ void end_write_files(const struct end *e)
 	char path[128], value[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (settings[i].attr || !applies(&settings[i]))
+		if (settings[i].attr || !applies(&settings[i], e))
 			continue;
 		setting_path(path, e, &settings[i]);
 		snprintf(value, sizeof value, "%u", (unsigned)settings[i].value);
@@ -244,7 +249,7 @@ int end_check_settings(const struct end *e, struct err *err)
 		char path[128], want[16];
 		int rc;
 
-		if (!applies(&settings[i]))
+		if (!applies(&settings[i], e))
 			continue;
 		setting_path(path, e, &settings[i]);
 		snprintf(want, sizeof want, "%u\n", (unsigned)settings[i].value);

@@ -195,6 +195,7 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 		ep->pod = arena_str(mem, w->pod);
 		ep->namespace = arena_str(mem, *w->pod ? w->meta.namespace : "");
 	}
+	ports_recall(c, ep);
 	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
 	if (f->altered) {
@@ -268,6 +269,7 @@ void cni_recover(struct cni *c)
 	if (rec.count)
 		log_info("cni", "%u pods found in the kernel", c->model->endpoints.count);
 	free(rec.pods);
+	ports_sweep(c);
 	c->model->endpoints_known = true;
 	follow_notes(c);
 }

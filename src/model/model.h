@@ -144,6 +144,13 @@ struct workload {
 	struct addr ips[FAMILIES];
 };
 
+/* A port of the node that leads to one of a pod (the capability portMappings). */
+struct host_port {
+	struct addr host;		/* of the node; family 0: all of its addresses; 0.0.0.0, :: all of that family */
+	uint8_t protocol;
+	uint16_t number, target;	/* of the node, of the pod */
+};
+
 /*
  * An attachment on this node: what one CNI ADD made.  The route and the rules
  * of it are wanted exactly while this row exists.
@@ -157,6 +164,8 @@ struct endpoint {
 	int ifindex;			/* of host_if */
 	uint8_t mac[6];			/* of the pod's end */
 	struct addr ips[FAMILIES];
+	const struct host_port *host_ports;
+	unsigned host_port_count;
 	int rc;				/* written by reconcilers: 0, or the first -errno of this row's objects ... */
 	char why[160];			/* ... and its text */
 };

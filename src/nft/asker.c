@@ -97,11 +97,15 @@ static bool is_in_place(const struct asker *o)
 static bool report(struct nft *n, struct asker *o)
 {
 	struct endpoint *e = table_find(&n->model->endpoints, o->key);
-	bool done = is_in_place(o);
+	bool done = is_in_place(o) && !o->denied;
 
 	if (!e)
 		return true;
-	if (!done && (!e->rc || o->reported)) {
+	if (o->denied) {
+		e->rc = -EOPNOTSUPP;
+		str_copy(e->why, sizeof e->why, "portMappings: this kernel lacks CONFIG_NFT_NAT or CONFIG_NFT_FIB_INET");
+		o->reported = true;
+	} else if (!done && (!e->rc || o->reported)) {
 		e->rc = n->rc ? n->rc : -EAGAIN;
 		str_copy(e->why, sizeof e->why, n->rc ? n->why : "the table inet manx is not in place yet");
 		o->reported = true;

@@ -16,6 +16,8 @@
  *				uplink's address (a Service's translation does), so that replies come back
  *				the same way
  *
+ * What host ports add is in hostport.c.
+ *
  * A packet that has nothing to do with pods or tunnels meets the first rules of prerouting and
  * input, comparisons of its interface's name and its protocol, and no lookup.
  */
@@ -63,6 +65,12 @@ static const struct { const char *name; uint8_t fields[KEY_FIELDS]; uint8_t kind
 	[SET_OUT_6] = { "out-6", { FIELD_IP6_SADDR }, SET_VERDICTS },
 	[SET_HAIRPIN] = { "hairpin-4", { FIELD_IP_SADDR, FIELD_IP_DADDR } },
 	[SET_HAIRPIN_6] = { "hairpin-6", { FIELD_IP6_SADDR, FIELD_IP6_DADDR } },
+	[SET_HOST_PORTS] = { "host-ports-4", { FIELD_IP_DADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_NAT },
+	[SET_HOST_PORTS_6] = { "host-ports-6", { FIELD_IP6_DADDR, FIELD_PROTOCOL, FIELD_DPORT }, SET_NAT_6 },
+	[SET_ANY_PORTS] = { "any-ports-4", { FIELD_PROTOCOL, FIELD_DPORT }, SET_NAT },
+	[SET_ANY_PORTS_6] = { "any-ports-6", { FIELD_PROTOCOL, FIELD_DPORT }, SET_NAT_6 },
+	[SET_PORT_PODS] = { "port-pods-4", { FIELD_IP_SADDR, FIELD_IP_DADDR } },
+	[SET_PORT_PODS_6] = { "port-pods-6", { FIELD_IP6_SADDR, FIELD_IP6_DADDR } },
 };
 
 void base_sets(struct nft *n)
@@ -365,11 +373,12 @@ static void postrouting(struct nft *n)
 	unsigned count;
 	autofree struct prefix *pools = pools_sorted(n, true, &count);
 
-	if ((!n->tunnelled && !some_pool_masquerades(n)) || !kernel_has_nat(n)) {
+	if ((!n->tunnelled && !n->host_ports && !some_pool_masquerades(n)) || !kernel_has_nat(n)) {
 		chain_unwant(&n->rules, base);
 		chain_unwant(&n->rules, c);
 		return;
 	}
+	host_ports_masquerade(n, &l);
 	masquerade_host(n, &l);
 	for (unsigned i = 0; i < count; i++) {
 		rule_add(&l, VERDICT_GOTO, c);
@@ -391,4 +400,5 @@ void base_chains(struct nft *n)
 	input(n, from_pod);
 	forward(n, egress);
 	postrouting(n);
+	host_ports_chains(n);
 }

@@ -47,7 +47,7 @@ static void put_bytes(struct nlmsghdr *h, uint16_t type, const void *bytes, size
 
 static void put_load(struct nlmsghdr *h, const struct field_info *f, uint32_t reg, unsigned len)
 {
-	static const char *const names[] = { "meta", "payload", "ct" };
+	static const char *const names[] = { "meta", "payload", "ct", "fib" };
 	struct expression e = begin(h, names[f->source]);
 
 	if (f->source == FROM_PAYLOAD) {
@@ -58,6 +58,10 @@ static void put_load(struct nlmsghdr *h, const struct field_info *f, uint32_t re
 	} else if (f->source == FROM_CONNTRACK) {
 		put_be32(h, NFTA_CT_DREG, reg);
 		put_be32(h, NFTA_CT_KEY, f->at);
+	} else if (f->source == FROM_FIB) {
+		put_be32(h, NFTA_FIB_DREG, reg);
+		put_be32(h, NFTA_FIB_RESULT, f->at);
+		put_be32(h, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
 	} else {
 		put_be32(h, NFTA_META_DREG, reg);
 		put_be32(h, NFTA_META_KEY, f->at);
@@ -96,8 +100,25 @@ static void put_lookup(struct nlmsghdr *h, const struct set *s, bool negate)
 	put_be32(h, NFTA_LOOKUP_SREG, NFT_REG32_00);
 	if (s->kind == SET_VERDICTS)
 		put_be32(h, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
+	else if (set_nat_fields(s))
+		put_be32(h, NFTA_LOOKUP_DREG, NFT_REG32_00);
 	if (negate)
 		put_be32(h, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+	end(h, e);
+}
+
+/* To the address and port that the map, looked up last, left in the registers. */
+static void put_dnat(struct nlmsghdr *h, const struct rule *r)
+{
+	const struct match *m = r->matches;
+	struct expression e = begin(h, "nat");
+
+	while (m->next)
+		m = m->next;
+	put_be32(h, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+	put_be32(h, NFTA_NAT_FAMILY, m->set->kind == SET_NAT ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	put_be32(h, NFTA_NAT_REG_ADDR_MIN, NFT_REG32_00);
+	put_be32(h, NFTA_NAT_REG_PROTO_MIN, m->set->kind == SET_NAT ? NFT_REG32_01 : NFT_REG32_04);
 	end(h, e);
 }
 
@@ -215,6 +236,8 @@ void expressions_put(struct nlmsghdr *h, const struct rule *r)
 		put_match(h, m, &done);
 	if (r->verdict == VERDICT_MASQUERADE)
 		put_masquerade(h);
+	else if (r->verdict == VERDICT_DNAT)
+		put_dnat(h, r);
 	else if (r->verdict != VERDICT_MAP)
 		put_verdict(h, r);
 	mnl_attr_nest_end(h, list);

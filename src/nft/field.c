@@ -36,5 +36,6 @@ const struct field_info field_info[FIELDS] = {
 	[FIELD_ICMP_TYPE] = { NUMBER("icmp type", 1), TRANSPORT(0), IN_PROTOCOL(ICMP), TYPE(14, "icmp_type") },
 	[FIELD_DPORT] = { WIRE("th dport", 2), TRANSPORT(2), TYPE(13, "inet_service") },
 	[FIELD_CT_STATE] = { NUMBER("ct state", 4), .source = FROM_CONNTRACK, .at = NFT_CT_STATE, TYPE(26, "ct_state") },
+	[FIELD_FIB_DADDR] = { NUMBER("fib daddr type", 4), .source = FROM_FIB, .at = NFT_FIB_RESULT_ADDRTYPE },
 	[FIELD_ICMP6_TYPE] = { NUMBER("icmpv6 type", 1), TRANSPORT(0), IN_PROTOCOL(ICMPV6), TYPE(29, "icmpv6_type") },
 };

@@ -158,6 +158,14 @@ static void read_target(const struct nlattr *data, uint8_t *to)
 	memcpy(to, &t, sizeof t);
 }
 
+static void read_bytes(const struct nlattr *data, uint8_t *to, size_t len)
+{
+	const struct nlattr *value[NFTA_DATA_VALUE + 1];
+
+	nl_attrs_nested(data, value, NFTA_DATA_VALUE);
+	nl_attr_bytes(value[NFTA_DATA_VALUE], to, len);
+}
+
 static void have_element(struct nft *n, struct set *s, const struct nlattr *nest)
 {
 	const struct nlattr *tb[NFTA_SET_ELEM_FLAGS + 1], *value[NFTA_DATA_VALUE + 1];
@@ -172,6 +180,8 @@ static void have_element(struct nft *n, struct set *s, const struct nlattr *nest
 	attr_be32(tb[NFTA_SET_ELEM_FLAGS], &flags);
 	if (s->kind == SET_VERDICTS)
 		read_target(tb[NFTA_SET_ELEM_DATA], key + s->key_len);
+	else if (set_nat_fields(s))
+		read_bytes(tb[NFTA_SET_ELEM_DATA], key + s->key_len, fields_len(set_nat_fields(s)));
 	else if (s->kind == SET_RANGES)
 		key[s->key_len] = flags & NFT_SET_ELEM_INTERVAL_END ? 1 : 0;
 	e = element_get(s, key);

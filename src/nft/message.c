@@ -158,11 +158,16 @@ void message_rules_flush(struct nl *nl, const struct chain *c)
 
 void message_set(struct nl *nl, unsigned message, const struct set *s)
 {
+	message_set_of(nl, message, NFT_TABLE, s);
+}
+
+void message_set_of(struct nl *nl, unsigned message, const char *table, const struct set *s)
+{
 	uint16_t create = message == NFT_MSG_NEWSET ? NLM_F_CREATE : 0;
 	struct nlmsghdr *h = nl_begin(nl, NFT_TYPE(message), create, "nf_tables set %s", s->name);
 
 	put_header(h, NFPROTO_INET, 0);
-	mnl_attr_put_strz(h, NFTA_SET_TABLE, NFT_TABLE);
+	mnl_attr_put_strz(h, NFTA_SET_TABLE, table);
 	mnl_attr_put_strz(h, NFTA_SET_NAME, s->name);
 	if (create) {
 		put_be32(h, NFTA_SET_FLAGS, set_flags(s));
@@ -171,6 +176,10 @@ void message_set(struct nl *nl, unsigned message, const struct set *s)
 		put_be32(h, NFTA_SET_ID, 1);	/* only named ones are ever referred to */
 		if (s->kind == SET_VERDICTS)
 			put_be32(h, NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
+		if (set_nat_fields(s)) {
+			put_be32(h, NFTA_SET_DATA_TYPE, fields_type(set_nat_fields(s)));
+			put_be32(h, NFTA_SET_DATA_LEN, fields_len(set_nat_fields(s)));
+		}
 	}
 	nl_end(nl, h);
 }
@@ -201,6 +210,12 @@ static void put_element(struct nlmsghdr *h, const struct element *e)
 		verdict_put(h, NFTA_SET_ELEM_DATA, target.verdict, target.chain[0] ? target.chain : NULL);
 	} else if (e->set->kind == SET_RANGES && *more) {
 		put_be32(h, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+	}
+	if (set_nat_fields(e->set)) {
+		struct nlattr *data = mnl_attr_nest_start(h, NFTA_SET_ELEM_DATA);
+
+		mnl_attr_put(h, NFTA_DATA_VALUE, fields_len(set_nat_fields(e->set)), more);
+		mnl_attr_nest_end(h, data);
 	}
 	mnl_attr_nest_end(h, nest);
 }

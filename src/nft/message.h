@@ -38,6 +38,7 @@ void message_chain(struct nl *nl, unsigned message, const char *table, const str
 void message_rule(struct nl *nl, const char *table, const struct chain *c, const struct rule *r);
 void message_rules_flush(struct nl *nl, const struct chain *c);
 void message_set(struct nl *nl, unsigned message, const struct set *s);
+void message_set_of(struct nl *nl, unsigned message, const char *table, const struct set *s);
 /* Of the set's marked elements those that were chosen, in as many messages as it takes. */
 void message_elements(struct nl *nl, unsigned message, const struct set *s, bool (*chosen)(const struct element *e));
 

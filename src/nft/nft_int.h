@@ -22,6 +22,7 @@ struct asker {
 	uint8_t kind;
 	bool touched;
 	bool reported;			/* the endpoint row's rc is ours */
+	bool denied;			/* the kernel cannot lead its host ports to it */
 	struct element **elements;
 	unsigned count;
 	char key[];
@@ -39,6 +40,9 @@ enum fixed_set {
 	SET_IN, SET_IN_6,		/* maps: isolated pod, to who may on other ports */
 	SET_OUT_PORTS, SET_OUT_PORTS_6, SET_OUT, SET_OUT_6,
 	SET_HAIRPIN, SET_HAIRPIN_6,	/* an isolated pod's address, twice: it may always reach itself */
+	SET_HOST_PORTS, SET_HOST_PORTS_6,	/* maps: node's address, protocol and port, to a pod's address and port */
+	SET_ANY_PORTS, SET_ANY_PORTS_6,	/* maps: the same of all addresses of the node */
+	SET_PORT_PODS, SET_PORT_PODS_6,	/* address of a pod that has some, twice */
 	FIXED_SETS
 };
 
@@ -65,6 +69,7 @@ struct nft {
 	uint32_t aims;			/* pods whose policies were looked for */
 	struct chain *deny;
 	bool families[FAMILIES];	/* that pods may have addresses of */
+	bool host_ports;		/* some pod has them, and the kernel can */
 	bool conntrack;			/* the kernel has it; else an isolated pod is closed */
 	bool flows_told;		/* that they cannot be deleted */
 	bool started;			/* every row was looked at once */
@@ -72,7 +77,7 @@ struct nft {
 
 	/* the kernel */
 	bool usable, owning;		/* has nf_tables; tables can be owned, and are to be */
-	enum answer nat;		/* has masquerading; asked when it is first wanted */
+	enum answer nat, dnat;		/* has masquerading, and what host ports need; asked when it is first wanted */
 	bool table;			/* is there ... */
 	bool owned;			/* ... and ours alone */
 	bool replace;			/* ... but is to be made again */
@@ -112,6 +117,13 @@ void askers_free(struct nft *n);
 void base_sets(struct nft *n);			/* once */
 void base_chains(struct nft *n);
 
+/* ---- hostport.c ---- */
+
+bool host_ports_update(struct nft *n);		/* true: there are some now, or none any more */
+void host_ports_ask(struct nft *n, const struct endpoint *e);
+void host_ports_chains(struct nft *n);
+void host_ports_masquerade(struct nft *n, struct rule_list *l);
+
 /* ---- want.c ---- */
 
 void want_endpoint(struct nft *n, const struct endpoint *e);
@@ -122,6 +134,7 @@ void nft_want(struct nft *n);		/* takes in the dirty rows (all rows the first ti
 int kernel_open(struct nft *n, struct err *e);
 void kernel_close(struct nft *n);
 bool kernel_has_nat(struct nft *n);
+bool kernel_has_dnat(struct nft *n);
 bool kernel_has_conntrack(struct nft *n);
 uint32_t table_flags(const struct nft *n);	/* with which the table is made */
 

@@ -29,9 +29,19 @@ uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags)
 
 uint32_t set_flags(const struct set *s)
 {
-	static const uint32_t flags[] = { [SET_VERDICTS] = NFT_SET_MAP, [SET_RANGES] = NFT_SET_INTERVAL };
+	static const uint32_t flags[] = { [SET_VERDICTS] = NFT_SET_MAP, [SET_RANGES] = NFT_SET_INTERVAL,
+					  [SET_NAT] = NFT_SET_MAP, [SET_NAT_6] = NFT_SET_MAP };
 
 	return flags[s->kind];
+}
+
+const uint8_t *set_nat_fields(const struct set *s)
+{
+	static const uint8_t fields[FAMILIES][KEY_FIELDS] = {
+		{ FIELD_IP_DADDR, FIELD_DPORT }, { FIELD_IP6_DADDR, FIELD_DPORT },
+	};
+
+	return s->kind == SET_NAT || s->kind == SET_NAT_6 ? fields[s->kind - SET_NAT] : NULL;
 }
 
 uint64_t set_shape_wanted(const struct set *s)
@@ -75,7 +85,8 @@ struct set *set_find(const struct ruleset *rs, const char *name)
 
 struct set *set_get_kind(struct ruleset *rs, const char *name, const uint8_t *fields, enum set_kind kind)
 {
-	static const uint8_t more[] = { [SET_VERDICTS] = sizeof(struct target), [SET_RANGES] = 1 };
+	static const uint8_t more[] = { [SET_VERDICTS] = sizeof(struct target), [SET_RANGES] = 1, [SET_NAT] = 4 + 4,
+					[SET_NAT_6] = 16 + 4 };
 	struct set *s = set_find(rs, name);
 	size_t len = strlen(name);
 

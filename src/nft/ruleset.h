@@ -23,12 +23,13 @@ enum field {
 	FIELD_UDP_SPORT, FIELD_UDP_DPORT, FIELD_ICMP_TYPE, FIELD_ICMP6_TYPE,
 	FIELD_DPORT,			/* of whatever protocol has ports */
 	FIELD_CT_STATE,
+	FIELD_FIB_DADDR,		/* what the destination is to this node: RTN_LOCAL ... */
 	FIELDS
 };
 
 enum field_form { FORM_NUMBER, FORM_NETWORK_NUMBER, FORM_NAME, FORM_ADDRESS };
 
-enum field_source { FROM_META, FROM_PAYLOAD, FROM_CONNTRACK };
+enum field_source { FROM_META, FROM_PAYLOAD, FROM_CONNTRACK, FROM_FIB };
 
 struct field_info {
 	const char *name;		/* in nft's words */
@@ -48,14 +49,16 @@ enum { KEY_FIELDS = 4, KEY_MAX = 64, VALUE_MAX = 16, TARGET_MAX = 15 };
 enum verdict {
 	VERDICT_ACCEPT, VERDICT_DROP, VERDICT_RETURN, VERDICT_GOTO, VERDICT_JUMP, VERDICT_MASQUERADE,
 	VERDICT_MAP,			/* what the map says that the rule ends with */
+	VERDICT_DNAT,			/* to what the map says, a set of SET_NAT or SET_NAT_6 that the rule ends with */
 };
 
 /* ---- sets ---- */
 
 /* Ranges never change: another list is another set. */
-enum set_kind { SET_PLAIN, SET_VERDICTS, SET_RANGES };
+enum set_kind { SET_PLAIN, SET_VERDICTS, SET_RANGES, SET_NAT, SET_NAT_6 };
 
-/* What follows the key in an element of SET_VERDICTS: a verdict, and the chain to go to.  Of SET_RANGES a byte: 1 behind its end. */
+/* What follows the key in an element of SET_VERDICTS: a verdict, and the chain to go to.  Of SET_RANGES a byte: 1 behind its end.
+ * Of SET_NAT and SET_NAT_6 an address, and a port in network order at a multiple of four: set_nat_fields(). */
 struct target { uint8_t verdict; char chain[TARGET_MAX]; };
 
 struct set {
@@ -150,6 +153,7 @@ void element_text(const struct element *e, struct str *out);
 uint64_t set_shape(uint32_t type, uint32_t len, uint32_t flags);
 uint64_t set_shape_wanted(const struct set *s);
 uint32_t set_flags(const struct set *s);	/* NFT_SET_... */
+const uint8_t *set_nat_fields(const struct set *s);	/* of what follows the key; NULL: of another kind */
 uint64_t chain_shape(const char *type, uint32_t hook, int priority, uint32_t policy);
 uint64_t chain_shape_wanted(const struct chain *c);
 

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include "base/util.h"
 
 static const char *const verdict_names[] = {
 	[VERDICT_ACCEPT] = "accept", [VERDICT_DROP] = "drop", [VERDICT_RETURN] = "return", [VERDICT_GOTO] = "goto",
-	[VERDICT_JUMP] = "jump", [VERDICT_MASQUERADE] = "masquerade fully-random",
+	[VERDICT_JUMP] = "jump", [VERDICT_MASQUERADE] = "masquerade fully-random", [VERDICT_DNAT] = "dnat",
 };
 
 static uint32_t number_of(const struct field_info *i, const uint8_t *value)
@@ -57,7 +59,7 @@ static void match_text(const struct match *m, struct str *out)
 	fields_text(m->fields, false, out);
 	str_puts(out, m->negate ? " != " : m->how == MATCH_ANY_BIT ? " & " : " ");
 	if (m->set)
-		str_printf(out, "%s@%s", m->set->kind == SET_VERDICTS ? "vmap " : "", m->set->name);
+		str_printf(out, "%s@%s", m->set->kind == SET_VERDICTS ? "vmap " : set_nat_fields(m->set) ? "map " : "", m->set->name);
 	else
 		value_text(f, m->value, m->bits, out);
 	if (m->how == MATCH_RANGE) {
@@ -77,6 +79,17 @@ void rule_text(const struct rule *r, struct str *out)
 		str_printf(out, " comment \"%s\"", r->comment);
 }
 
+static void values_text(const uint8_t *fields, const uint8_t *at, struct str *out)
+{
+	for (unsigned i = 0; i < KEY_FIELDS && fields[i]; i++) {
+		const struct field_info *f = &field_info[fields[i]];
+
+		str_puts(out, i ? " . " : "");
+		value_text(f, at, f->len * 8u, out);
+		at += (f->len + 3u) & ~3u;
+	}
+}
+
 static void more_text(const struct element *e, struct str *out)
 {
 	const uint8_t *more = e->key + e->set->key_len;
@@ -87,20 +100,15 @@ static void more_text(const struct element *e, struct str *out)
 		str_printf(out, " : %s%s%s", verdict_names[t.verdict], t.chain[0] ? " " : "", t.chain);
 	} else if (e->set->kind == SET_RANGES) {
 		str_puts(out, *more ? " end" : "");
+	} else if (set_nat_fields(e->set)) {
+		str_puts(out, " : ");
+		values_text(set_nat_fields(e->set), more, out);
 	}
 }
 
 void element_text(const struct element *e, struct str *out)
 {
-	const uint8_t *at = e->key;
-
-	for (unsigned i = 0; i < KEY_FIELDS && e->set->fields[i]; i++) {
-		const struct field_info *f = &field_info[e->set->fields[i]];
-
-		str_puts(out, i ? " . " : "");
-		value_text(f, at, f->len * 8u, out);
-		at += (f->len + 3u) & ~3u;
-	}
+	values_text(e->set->fields, e->key, out);
 	more_text(e, out);
 }
 
@@ -147,9 +155,12 @@ static void elements_text(const struct set *s, bool have, struct str *out)
 
 static void set_text(const struct set *s, bool have, struct str *out)
 {
-	str_printf(out, "\t%s %s {\n\t\ttype ", s->kind == SET_VERDICTS ? "map" : "set", s->name);
+	str_printf(out, "\t%s %s {\n\t\ttype ", set_flags(s) & NFT_SET_MAP ? "map" : "set", s->name);
 	fields_text(s->fields, true, out);
-	str_puts(out, s->kind == SET_VERDICTS ? " : verdict\n" : "\n");
+	str_puts(out, s->kind == SET_VERDICTS ? " : verdict" : set_nat_fields(s) ? " : " : "");
+	if (set_nat_fields(s))
+		fields_text(set_nat_fields(s), true, out);
+	str_puts(out, "\n");
 	str_puts(out, s->kind == SET_RANGES ? "\t\tflags interval\n" : "");
 	elements_text(s, have, out);
 	str_puts(out, "\t}\n");

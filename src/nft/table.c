@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 #include <linux/filter.h>
+#include <linux/rtnetlink.h>
 #include <linux/netfilter.h>
 #include "base/log.h"
 #include "base/util.h"
@@ -67,6 +68,41 @@ static int probe_nat(struct nl *nl)
 	message_rule(nl, PROBE_TABLE, c, c->rules.first);
 	ruleset_free(&rs);
 	return probe(nl);
+}
+
+static int probe_dnat(struct nl *nl)
+{
+	static const struct hook hook = { "nat", "output", NF_INET_LOCAL_OUT, -90 };
+	static const uint8_t fields[KEY_FIELDS] = { FIELD_PROTOCOL, FIELD_DPORT };
+	struct ruleset rs = { 0 };
+	struct chain *c = chain_get(&rs, "probe");
+	struct set *s = set_get_kind(&rs, "ports", fields, SET_NAT);
+	struct rule_list rules = { 0 };
+
+	rule_add(&rules, VERDICT_DNAT, NULL);
+	match_number(&rules, FIELD_FIB_DADDR, RTN_LOCAL);
+	match_set(&rules, s, false);
+	chain_want(&rs, c, &hook, &rules);
+	batch_begin(nl, 0);
+	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
+	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
+	message_set_of(nl, NFT_MSG_NEWSET, PROBE_TABLE, s);
+	message_rule(nl, PROBE_TABLE, c, c->rules.first);
+	ruleset_free(&rs);
+	return probe(nl);
+}
+
+bool kernel_has_dnat(struct nft *n)
+{
+	int rc;
+
+	if (n->dnat == ANSWER_UNKNOWN && n->command.fd >= 0) {
+		rc = probe_dnat(&n->command);
+		n->dnat = rc ? ANSWER_NO : ANSWER_YES;
+		if (rc)
+			log_warn("nft", "no translation of destinations: %s", strerror(-rc));
+	}
+	return n->dnat == ANSWER_YES && kernel_has_nat(n);
 }
 
 static int probe_conntrack(struct nl *nl)

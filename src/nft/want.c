@@ -89,8 +89,11 @@ void want_endpoint(struct nft *n, const struct endpoint *e)
 		if (n->tunnelled && !own_blocks_hold(n, &e->ips[f]))
 			asker_ask(n, n->set[SET_BORROWED + f], e->ips[f].b);
 	}
-	if (!e->row.gone)
+	if (!e->row.gone) {
 		policies_ask(n, e);
+		host_ports_ask(n, e);
+	}
+	o->denied = !e->row.gone && e->host_port_count && !n->host_ports;
 	asker_end(n, o);
 }
 
@@ -198,7 +201,7 @@ void nft_want(struct nft *n)
 	bool pools = !n->started || m->pools.dirty;
 	bool all = (pools && tunnels_update(n)) || !n->started, own = own_list_update(n);
 
-	if (pools || own || m->uplinks.dirty)
+	if (host_ports_update(n) || pools || own || m->uplinks.dirty)
 		base_chains(n);
 	if (!n->started || policies_dirty(n))
 		policies_want(n);
