@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/server.h"
+#include "base/trim.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
 #include "explain.h"
@@ -237,6 +238,7 @@ static int start(struct agent *a, struct err *e)
 	snprintf(socket, sizeof socket, "%s/manx.sock", a->config->run_dir);
 	a->loop.pass = on_pass;
 	a->loop.pass_ctx = a;
+	a->loop.rest = trim_memory;
 	return server_open(&a->server, &a->loop, socket, on_request, a, e);
 }
 

@@ -80,6 +80,22 @@ static int wait_ms(const struct loop *l, int max_ms)
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
 
+/* How many are ready, or negative.  Straight back to the wait after a rest: what it gave up is not needed for that. */
+static int await(struct loop *l, int max_ms)
+{
+	int wait = wait_ms(l, max_ms), n;
+	bool rests = l->rest && !l->rested && (wait < 0 || wait > LOOP_REST_MS);
+
+	n = epoll_wait(l->epoll, l->ready, ARRAY_SIZE(l->ready), rests ? LOOP_REST_MS : wait);
+	if (n == 0 && rests) {
+		l->rested = true;
+		l->rest();
+		n = epoll_wait(l->epoll, l->ready, ARRAY_SIZE(l->ready), wait_ms(l, max_ms));
+	}
+	l->rested &= n <= 0;
+	return n;
+}
+
 static void dispatch(struct loop *l)
 {
 	for (int i = 0; i < l->ready_count; i++) {
@@ -99,7 +115,7 @@ int loop_turn(struct loop *l, int max_ms)
 	settle(l);
 	if (l->stop)
 		return 0;
-	n = epoll_wait(l->epoll, l->ready, ARRAY_SIZE(l->ready), wait_ms(l, max_ms));
+	n = await(l, max_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	l->ready_count = n;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+enum { LOOP_REST_MS = 2000 };
+
 struct watch {
 	int fd;				/* owned by the watch's owner */
 	void (*fn)(struct watch *w, uint32_t events);	/* EPOLLIN ... */
@@ -37,6 +39,8 @@ struct loop {
 	struct deferred *deferred, **deferred_tail;
 	void (*pass)(void *ctx);
 	void *pass_ctx;
+	void (*rest)(void);		/* once, when nothing has happened for LOOP_REST_MS; may be NULL */
+	bool rested;			/* since the last event */
 	struct epoll_event ready[32];
 	int ready_count;
 	bool stop;

@@ -23,6 +23,9 @@
  * is not acknowledged before Linux 6.10, is read until nothing is left.
  */
 
+/* On the stack, so that all sockets of a thread use the same memory. */
+struct datagram { _Alignas(struct nlmsghdr) char bytes[NL_IN_SIZE]; };
+
 enum { EVENT_BUFFER = 4 << 20, EVENTS_A_CALL = 1000, DUMP_TRIES = 6, ANSWER_TIMEOUT_S = 5 };
 
 #ifndef NETLINK_GET_STRICT_CHK
@@ -108,7 +111,6 @@ void nl_close(struct nl *nl)
 		close(nl->fd);
 	free(nl->buf);
 	free(nl->names);
-	free(nl->in);
 	init(nl, -1, nl->protocol);
 }
 
@@ -216,8 +218,6 @@ static ssize_t receive(struct nl *nl, int flags)
 	struct msghdr msg = { .msg_name = &from, .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (!nl->in)
-		nl->in = xrealloc(NULL, NL_IN_SIZE);
 	for (;;) {
 		iov = (struct iovec){ nl->in, NL_IN_SIZE };
 		msg.msg_namelen = sizeof from;
@@ -364,12 +364,14 @@ static size_t chunk_end(struct nl *nl, size_t at, struct nlmsghdr **last, unsign
 
 int nl_commit(struct nl *nl, const struct nl_answer *answer, struct err *e)
 {
+	struct datagram in;
 	struct commit c = { .nl = nl, .answer = answer, .e = e, .name = nl->names };
 	bool acked = nl->protocol == NETLINK_ROUTE;
 	struct nlmsghdr *last = NULL;
 	unsigned end = 0;
 	int rc = 0;
 
+	nl->in = in.bytes;
 	for (size_t at = 0, to; at < nl->len && !rc; at = to) {
 		to = chunk_end(nl, at, &last, &end);
 		if (acked)
@@ -379,6 +381,7 @@ int nl_commit(struct nl *nl, const struct nl_answer *answer, struct err *e)
 			rc = answers_read(&c, end, acked);
 	}
 	results_until(&c, nl->count, rc);
+	nl->in = NULL;
 	batch_reset(nl);
 	return c.first;
 }
@@ -458,7 +461,9 @@ int nl_dump(struct nl *nl, void (*restart)(void *ctx), void (*each)(void *ctx, c
 {
 	struct nlmsghdr *request = (struct nlmsghdr *)nl->buf;
 	struct dump d = { .each = each, .ctx = ctx, .e = e, .name = nl->names };
+	struct datagram in;
 
+	nl->in = in.bytes;
 	for (int tries = 0; tries < DUMP_TRIES; tries++) {
 		int rc;
 
@@ -475,6 +480,7 @@ int nl_dump(struct nl *nl, void (*restart)(void *ctx), void (*each)(void *ctx, c
 	}
 	if (!d.rc && d.torn)
 		dump_failed(&d, -EINTR, "the dump was interrupted each time");
+	nl->in = NULL;
 	batch_reset(nl);
 	return d.rc;
 }
@@ -483,8 +489,10 @@ int nl_dump(struct nl *nl, void (*restart)(void *ctx), void (*each)(void *ctx, c
 
 int nl_events(struct nl *nl, uint32_t skip, void (*each)(void *ctx, const struct nlmsghdr *h), void *ctx)
 {
+	struct datagram in;
 	int rc = 0;
 
+	nl->in = in.bytes;
 	for (int i = 0; i < EVENTS_A_CALL; i++) {
 		ssize_t n = receive(nl, MSG_DONTWAIT);
 		const struct nlmsghdr *h = (const struct nlmsghdr *)nl->in;
@@ -496,11 +504,14 @@ int nl_events(struct nl *nl, uint32_t skip, void (*each)(void *ctx, const struct
 			rc = -ENOBUFS;
 			continue;
 		}
-		if (n < 0)
-			return (int)n;
+		if (n < 0) {
+			rc = (int)n;
+			break;
+		}
 		for (; nl_message_ok(h, left); h = mnl_nlmsg_next(h, &left))
 			if (h->nlmsg_type >= NLMSG_MIN_TYPE && !(skip && h->nlmsg_pid == skip))
 				each(ctx, h);
 	}
+	nl->in = NULL;
 	return rc;
 }

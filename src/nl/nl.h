@@ -38,7 +38,7 @@ struct nl {
 	unsigned count;
 	char *names;			/* what each message is about, for errors */
 	size_t names_len, names_cap;
-	char *in;			/* NL_IN_SIZE bytes */
+	char *in;			/* NL_IN_SIZE bytes on the stack, while the answers are read */
 	size_t send_limit;		/* what SO_SNDBUF lets through; 0: not asked yet */
 };
 
