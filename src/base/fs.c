@@ -188,18 +188,22 @@ int fs_sysctl(const char *path, const char *text)
 	autoclose int fd = openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC);	/* musl's open() sets the flag by a second call */
 	size_t len = trimmed(text);
 	char now[256];
+	int refused = 0;
 	ssize_t n;
 
-	if (fd < 0 && (errno == EROFS || errno == EACCES))
-		fd = open(path, O_RDONLY | O_CLOEXEC);	/* an equal value needs no writing */
+	if (fd < 0 && (errno == EROFS || errno == EACCES)) {
+		refused = errno;
+		fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);	/* an equal value needs no writing */
+	}
 	if (fd < 0 || (n = read(fd, now, sizeof now - 1)) < 0)
 		return -errno;
 	now[n] = '\0';
 	if (trimmed(now) == len && strncmp(now, text, len) == 0)
 		return 0;
-	if (pwrite(fd, text, len, 0) != (ssize_t)len)
-		return errno ? -errno : -EIO;
-	return 1;
+	if (refused)
+		return -refused;
+	n = pwrite(fd, text, len, 0);
+	return n < 0 ? -errno : n == (ssize_t)len ? 1 : -EIO;
 }
 
 int fs_trylock(int fd)

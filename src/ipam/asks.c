@@ -215,7 +215,7 @@ static struct flight *block_borrow(struct ipam *ipam, const struct ipam_ask *a, 
 		if (!p || !pool_serves(ipam, p, a->request))
 			continue;
 		f = flight_of(ipam, b);
-		if (f && !f->copy)
+		if (f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals)))
 			*busy = true;
 		else if (has_room(ipam, f ? f->copy : b) && (!best || b->free_count > best->free_count))
 			best = b;

@@ -385,8 +385,10 @@ void ipam_run(struct ipam *ipam)
 		ipam_kick(ipam);
 	reserve_watch(ipam);
 	unclaim_watch(ipam);
-	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty)
+	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty || (ipam->tunnels_again && !ipam->retry.on)) {
+		ipam->tunnels_again = false;
 		tunnels_run(ipam);
+	}
 }
 
 bool ipam_pools_tried(const struct ipam *ipam)

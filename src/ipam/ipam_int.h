@@ -106,6 +106,7 @@ struct ipam {
 	struct assertion *assertions;	/* addresses of live pods being assigned again */
 	bool assert_again;		/* one of them failed: after retry */
 	bool asserted;			/* all pods were looked at once */
+	bool tunnels_again;		/* a tunnel address could not be written: after retry */
 };
 
 /* pool.c: may what r asks for come from that pool? */

@@ -289,7 +289,7 @@ static unsigned count(struct ipam *ipam, int family, const struct ipam_request *
 			continue;
 		*busy |= f && !f->copy;
 		for (unsigned o = 0; o < b->size; o++)
-			if (is_reserved(ipam, b, o) && (!serves || ++n > wanted))
+			if (is_reserved(ipam, b, o) && (!serves || ++n > wanted) && !f)	/* else: it may be in that write */
 				give_back(ipam, b, o);
 	}
 	return n < wanted ? n : wanted;

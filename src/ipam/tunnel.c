@@ -61,6 +61,10 @@ static void on_assigned(struct ipam_request *r)
 	struct model *m = t->ipam->model;
 
 	t->asking = false;
+	if (r->code == 11 || r->code == 102) {		/* the datastore's fault: again later */
+		t->ipam->tunnels_again = true;
+		timer_set(t->ipam->loop, &t->ipam->retry, IPAM_RETRY_MS);
+	}
 	if (r->code)
 		model_problem(m, "overlay", k->type, "free addresses, or add a pool", "no tunnel address: %s", r->err.text);
 	else

@@ -131,7 +131,6 @@ static void tell(struct nft *n, const struct err *e)
 {
 	if (!n->flows_told)
 		log_warn("nft", "%s", e->text);
-	n->flows_told = true;
 	model_problem(n->model, "nft", "flows", "a kernel with CONFIG_NF_CT_NETLINK",
 		      "%s: whoever gets the address next inherits the flows", e->text);
 }
@@ -153,6 +152,9 @@ void nft_forget(struct nft *n)
 		rc = delete_found(n, &s, &e);
 	if (rc)
 		tell(n, &e);
+	else if (n->flows_told)
+		model_problem_clear(n->model, "nft", "flows");
+	n->flows_told = rc != 0;
 	arena_free(&s.mem);
 	free(s.gone);
 }

@@ -149,7 +149,8 @@ static void retry_arm(struct nft *n)
 		timer_set(n->loop, &n->retry, since < LOOK_EVERY_MS ? LOOK_EVERY_MS - since : 1);
 	else
 		timer_del(n->loop, &n->retry);
-	timer_del(n->loop, &n->second_look);
+	if (!n->refused)
+		timer_del(n->loop, &n->second_look);
 }
 
 /* The pass that it wakes does the rest. */
@@ -239,6 +240,7 @@ void nft_free(struct nft *n)
 	if (!n)
 		return;
 	timer_del(n->loop, &n->retry);
+	timer_del(n->loop, &n->second_look);
 	kernel_close(n);
 	policies_close(n);
 	askers_free(n);

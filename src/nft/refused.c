@@ -129,8 +129,9 @@ void policies_accepted(struct nft *n)
 		n->reconsider_in_ms = 0;
 	hash_each(&n->refs, at) {
 		struct policy_ref *r = container_of(at, struct policy_ref, node);
+		const struct policy *p = ref_policy(r);
 
-		if (!r->told || r->refused)
+		if (!r->told || r->refused || (p && p->bad))
 			continue;
 		r->told = false;
 		log_info("nft", "policy %s: in force", r->key);

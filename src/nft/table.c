@@ -209,18 +209,22 @@ static int unusable(struct nft *n, int rc)
 	return 0;
 }
 
+/* Anything else (no memory, no permission) says nothing about the kernel, and pods without rules would be open. */
+static bool kernel_lacks_it(int rc)
+{
+	return rc == -EPROTONOSUPPORT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT || rc == -EINVAL || rc == -ENOENT || rc == -ENOSYS;
+}
+
 int kernel_open(struct nft *n, struct err *e)
 {
 	int rc = nl_open(&n->command, NETLINK_NETFILTER, NULL);
 
-	if (rc && rc != -EPROTONOSUPPORT)
-		return err_set(e, -rc, "nf_tables socket: %s", strerror(-rc));
 	if (!rc && n->model->config->nft_owner == NFT_OWNER_AUTO)
 		n->owning = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST) == 0;
 	if (!rc && !n->owning)
 		rc = probe_table(&n->command, 0);
 	if (rc)
-		return unusable(n, rc);
+		return kernel_lacks_it(rc) ? unusable(n, rc) : err_set(e, -rc, "nf_tables: %s", strerror(-rc));
 	n->usable = true;
 	return n->owning ? 0 : events_open(n, e);
 }

@@ -146,7 +146,8 @@ static void go(struct publication *p)
 			return;
 		}
 		row_free(&w->row);
-	} else if (have && strncmp(have->container, p->endpoint, slash - p->endpoint) == 0) {
+	} else if (have && strncmp(have->container, p->endpoint, slash - p->endpoint) == 0 &&
+		   !have->container[slash - p->endpoint]) {
 		store_del(p->n->store, kind, p->workload, have->meta.version, on_written, p);
 		return;
 	}

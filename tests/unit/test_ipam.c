@@ -30,7 +30,7 @@ static unsigned dice(unsigned sides)
 
 static struct {
 	struct store *store;
-	struct store_write *queue[256];
+	struct store_write *queue[1024];
 	unsigned queued, conflicts, strangers;	/* one in n; 0: never */
 	uint64_t version;
 	bool away;
@@ -962,6 +962,47 @@ static void the_reserve_is_one_attribute_and_pods_do_not_use_it_up(void **state)
 	assert_agreement();
 }
 
+/* More at once than one write takes. */
+static void hundreds_borrow_from_one_block(void **state)
+{
+	static struct pod_request many[400];
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/22", 22);
+	put_block_of("stranger", "10.42.0.0/22", 1);
+	for (unsigned n = 0; n < ARRAY_SIZE(many); n++) {
+		struct pod_request *p = &many[n];
+
+		snprintf(p->handle, sizeof p->handle, "k8s-pod-network.borrower-%u", n);
+		p->request = (struct ipam_request){ .want = { true, false }, .done = on_done,
+			.owner = { .handle = p->handle, .node = "edge1", .pod = "p", .namespace = "ns", .wall_ns = 1 } };
+		p->asked = true;
+		ipam_assign(ipam, &p->request);
+	}
+	settle();
+	for (unsigned n = 0; n < ARRAY_SIZE(many); n++)
+		assert_int_equal(many[n].request.code, 0);
+}
+
+/* The loop turns on, and gives back no address twice, while a write has no answer. */
+static void a_reserve_waits_for_a_write_that_gives_it_back(void **state)
+{
+	unsigned releases = 0;
+	(void)state;
+
+	config.ipam_reserve = 8;
+	put_pool("v4", "10.42.0.0/24", 26);
+	settle();
+	put_pool("v4", "10.42.0.0/24", 26)->disabled = true;
+	for (int i = 0; i < 4; i++)
+		loop_turn(&loop, 0);
+	for (const struct release *r = ipam->releases; r; r = r->next)
+		releases++;
+	assert_in_range(releases, 1, 8);
+	settle();
+	assert_int_equal(reserved(), 0);
+}
+
 static void a_reserve_that_needs_more_than_a_block_claims_more(void **state)
 {
 	(void)state;
@@ -1338,6 +1379,7 @@ int main(void)
 		TEST(a_block_of_a_pool_that_does_not_serve_goes_at_once),
 		TEST(who_borrows_meanwhile_keeps_the_block),
 		TEST(addresses_are_borrowed_when_no_block_is_left),
+		TEST(hundreds_borrow_from_one_block),
 		TEST(strict_affinity_borrows_nothing),
 		TEST(at_the_cap_of_blocks_nothing_is_borrowed),
 		TEST(without_automatic_blocks_own_ones_are_all_there_is),
@@ -1346,6 +1388,7 @@ int main(void)
 		TEST(with_strict_affinity_every_free_address_can_be_lent),
 		TEST(the_reserve_is_one_attribute_and_pods_do_not_use_it_up),
 		TEST(a_reserve_that_needs_more_than_a_block_claims_more),
+		TEST(a_reserve_waits_for_a_write_that_gives_it_back),
 		TEST(what_is_lent_while_the_datastore_is_away_is_assigned_when_it_is_back),
 		TEST(a_fixed_address_of_the_reserve_is_to_be_had_once),
 		TEST(a_write_that_hangs_is_not_waited_for),

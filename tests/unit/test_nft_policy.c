@@ -604,6 +604,8 @@ static void refused_policy_closes_its_own_pods(void **state)
 	assert_null(chain_of("NetworkPolicy s/a "));
 	assert_non_null(table_find(&model.problems, "policy s/a"));
 	assert_false(policies_refuse(nft, &e));		/* nobody is left to blame */
+	nft_run(nft);
+	assert_true(nft->second_look.on);		/* by itself */
 	nft->reconsider_ms = 0;
 	policies_reconsider(nft);
 	assert_true(passes("192.0.2.1", "10.42.0.1"));
