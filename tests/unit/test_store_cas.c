@@ -27,7 +27,7 @@ struct shared {
 	unsigned acknowledged[WRITERS];
 	unsigned started;
 	unsigned conflicts;
-	unsigned char used[VERSIONS_MAX];
+	unsigned used[VERSIONS_MAX];	/* a byte would ask riscv64 for libatomic */
 };
 
 static struct shared *shared;
