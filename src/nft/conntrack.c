@@ -135,6 +135,28 @@ static void tell(struct nft *n, const struct err *e)
 		      "%s: whoever gets the address next inherits the flows", e->text);
 }
 
+static void on_stats(void *ctx, const struct nlmsghdr *h)
+{
+	const struct nlattr *tb[CTA_STATS_GLOBAL_MAX + 1];
+	uint32_t entries;
+	bool *any = ctx;
+
+	if (nl_attrs(h, sizeof(struct nfgenmsg), tb, CTA_STATS_GLOBAL_MAX) &&
+	    nl_attr_u32(tb[CTA_STATS_GLOBAL_ENTRIES], &entries))
+		*any = entries != 0;
+}
+
+/* A dump walks all buckets of the machine, ten milliseconds on a big one; the count of a namespace is at hand. */
+static bool has_flows(struct nft *n)
+{
+	bool any = true;
+	const struct nl_answer answer = { .data = on_stats, .ctx = &any };
+
+	nl_end(&n->command, request(&n->command, IPCTNL_MSG_CT_GET_STATS, 0, AF_UNSPEC));
+	nl_commit(&n->command, &answer, NULL);
+	return any;
+}
+
 void nft_forget(struct nft *n)
 {
 	struct search s = { 0 };
@@ -144,8 +166,10 @@ void nft_forget(struct nft *n)
 	if (!n->usable || !n->conntrack)
 		return;
 	find_gone(n, &s);
-	if (!s.count)
+	if (!s.count || !has_flows(n)) {
+		free(s.gone);
 		return;
+	}
 	nl_end(&n->command, request(&n->command, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC));
 	rc = nl_dump(&n->command, on_restart, on_flow, &s, &e);
 	if (!rc)
