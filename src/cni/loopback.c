@@ -70,7 +70,7 @@ static int lo_down(const struct shim *s, struct lo *lo)
 
 static int lo_check(const struct shim *s, struct lo *lo)
 {
-	return lo->link.flags & IFF_UP ? 0 : shim_fail(s, CNI_CHANGED, "lo is down");
+	return (lo->link.flags & IFF_UP) ? 0 : shim_fail(s, CNI_CHANGED, "lo is down");
 }
 
 static void result_lo(struct str *out, const struct shim *s, const struct lo *lo)

@@ -183,7 +183,7 @@ static void have_element(struct nft *n, struct set *s, const struct nlattr *nest
 	else if (set_nat_fields(s))
 		read_bytes(tb[NFTA_SET_ELEM_DATA], key + s->key_len, fields_len(set_nat_fields(s)));
 	else if (s->kind == SET_RANGES)
-		key[s->key_len] = flags & NFT_SET_ELEM_INTERVAL_END ? 1 : 0;
+		key[s->key_len] = (flags & NFT_SET_ELEM_INTERVAL_END) ? 1 : 0;
 	e = element_get(s, key);
 	e->seen = n->reading;
 	element_have(&n->rules, e, true);
