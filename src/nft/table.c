@@ -209,12 +209,6 @@ static int unusable(struct nft *n, int rc)
 	return 0;
 }
 
-/* Anything else (no memory, no permission) says nothing about the kernel, and pods without rules would be open. */
-static bool kernel_lacks_it(int rc)
-{
-	return rc == -EPROTONOSUPPORT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT || rc == -EINVAL || rc == -ENOENT || rc == -ENOSYS;
-}
-
 int kernel_open(struct nft *n, struct err *e)
 {
 	int rc = nl_open(&n->command, NETLINK_NETFILTER, NULL);
@@ -223,8 +217,10 @@ int kernel_open(struct nft *n, struct err *e)
 		n->owning = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST) == 0;
 	if (!rc && !n->owning)
 		rc = probe_table(&n->command, 0);
+	if (rc == -EPERM)	/* that says nothing about the kernel, and pods without rules would be open */
+		return err_set(e, EPERM, "nf_tables: %s: needs CAP_NET_ADMIN", strerror(EPERM));
 	if (rc)
-		return kernel_lacks_it(rc) ? unusable(n, rc) : err_set(e, -rc, "nf_tables: %s", strerror(-rc));
+		return unusable(n, rc);
 	n->usable = true;
 	return n->owning ? 0 : events_open(n, e);
 }
