@@ -318,13 +318,6 @@ void match_field_set(struct rule_list *l, enum field f, const struct set *s)
 	match_add(l, &m);
 }
 
-void match_not(struct rule_list *l)
-{
-	struct match *m = container_of(l->last->tail, struct match, next);
-
-	m->negate = !m->negate;
-}
-
 static void number_put(uint8_t *to, const struct field_info *i, uint32_t number)
 {
 	if (i->form == FORM_NUMBER && i->len == sizeof number)

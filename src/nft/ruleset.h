@@ -199,7 +199,6 @@ void match_field_set(struct rule_list *l, enum field f, const struct set *s);	/*
 void match_number(struct rule_list *l, enum field f, uint32_t number);
 void match_any_bit(struct rule_list *l, enum field f, uint32_t bits);
 void match_range(struct rule_list *l, enum field f, uint32_t first, uint32_t last);
-void match_not(struct rule_list *l);		/* negates the last match of the last rule */
 void match_name(struct rule_list *l, enum field f, const char *name);	/* "cali*": all that begin so */
 void match_prefix(struct rule_list *l, enum field f, const struct prefix *p);
 void rules_free(struct rule_list *l);

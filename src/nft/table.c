@@ -53,6 +53,17 @@ static int probe_table(struct nl *nl, uint32_t flags)
 	return probe(nl);
 }
 
+/* A chain with its one rule; frees rs. */
+static int probe_rule(struct nl *nl, struct ruleset *rs, const struct chain *c)
+{
+	batch_begin(nl, 0);
+	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
+	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
+	message_rule(nl, PROBE_TABLE, c, c->rules.first);
+	ruleset_free(rs);
+	return probe(nl);
+}
+
 static int probe_nat(struct nl *nl)
 {
 	static const struct hook hook = { "nat", "postrouting", NF_INET_POST_ROUTING, 110 };
@@ -62,12 +73,7 @@ static int probe_nat(struct nl *nl)
 
 	rule_add(&rules, VERDICT_MASQUERADE, NULL);
 	chain_want(&rs, c, &hook, &rules);
-	batch_begin(nl, 0);
-	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
-	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
-	message_rule(nl, PROBE_TABLE, c, c->rules.first);
-	ruleset_free(&rs);
-	return probe(nl);
+	return probe_rule(nl, &rs, c);
 }
 
 static int probe_dnat(struct nl *nl)
@@ -115,12 +121,7 @@ static int probe_conntrack(struct nl *nl)
 	rule_add(&rules, VERDICT_DROP, NULL);
 	match_any_bit(&rules, FIELD_CT_STATE, 1);
 	chain_want(&rs, c, &hook, &rules);
-	batch_begin(nl, 0);
-	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
-	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
-	message_rule(nl, PROBE_TABLE, c, c->rules.first);
-	ruleset_free(&rs);
-	return probe(nl);
+	return probe_rule(nl, &rs, c);
 }
 
 bool kernel_has_conntrack(struct nft *n)

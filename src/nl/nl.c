@@ -162,11 +162,6 @@ struct nlmsghdr *nl_begin(struct nl *nl, uint16_t type, uint16_t flags, const ch
 	return h;
 }
 
-size_t nl_room(const struct nl *nl, const struct nlmsghdr *h)
-{
-	return nl->cap - nl->len - MNL_ALIGN(h->nlmsg_len);
-}
-
 void nl_end(struct nl *nl, struct nlmsghdr *h)
 {
 	nl->len += MNL_ALIGN(h->nlmsg_len);

@@ -23,7 +23,7 @@
 #include "base/prefix.h"
 
 enum {
-	NL_MESSAGE_MAX = 16384,		/* what nl_begin() promises for one message; see nl_room() */
+	NL_MESSAGE_MAX = 16384,		/* what nl_begin() promises for one message */
 	NL_CHUNK = 128,
 	NL_IN_SIZE = 32768,		/* the largest datagram that a dump sends */
 };
@@ -55,8 +55,6 @@ void nl_close(struct nl *nl);		/* repeatable */
 struct nlmsghdr *nl_begin(struct nl *nl, uint16_t type, uint16_t flags, const char *about, ...)
 	__attribute__((format(printf, 4, 5)));
 void nl_end(struct nl *nl, struct nlmsghdr *h);
-/* Bytes by which h may still grow. */
-size_t nl_room(const struct nl *nl, const struct nlmsghdr *h);
 
 /*
  * Sends the batch and reads what the kernel says to it.  done() is called for
