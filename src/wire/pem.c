@@ -48,14 +48,13 @@ int pem_next(const char **text, struct arena *mem, char label[32], struct der *d
 		return 0;
 	name += sizeof begin - 1;
 	len = strcspn(name, "-\n");
-	body = name + len;
+	body = strncmp(name + len, dashes, 5) == 0 ? name + len + 5 : "";
 	end = strstr(body, "-----END ");
-	if (len >= 32 || strncmp(body, dashes, 5) != 0 || !end || strncmp(end + 9, name, len + 5) != 0)
+	if (len >= 32 || !end || strncmp(end + 9, name, len + 5) != 0)
 		return err_set(e, EINVAL, "a PEM block that does not end");
 	memcpy(label, name, len);
 	label[len] = '\0';
 	*text = end + 9 + len + 5;
-	body += 5;
 	if (base64_read(body, (size_t)(end - body), mem, der) < 0)
 		return err_set(e, EINVAL, "%s: not base64%s", label, memmem(body, (size_t)(end - body), "ENCRYPTED", 9) ?
 			       " but encrypted, which is not supported" : "");

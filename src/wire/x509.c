@@ -76,12 +76,13 @@ static int64_t time_read(struct der *d)
 	bool general = der_is(d, TIME_GENERAL);
 	struct der t = der_take(d, general ? TIME_GENERAL : TIME_UTC);
 	unsigned year, month, day, hour, minute, second;
-	const uint8_t *p = t.p + (general ? 4 : 2);
+	const uint8_t *p;
 
 	if (der_left(&t) != (general ? 15 : 13) || t.end[-1] != 'Z') {
 		d->bad = true;
 		return 0;
 	}
+	p = t.p + (general ? 4 : 2);
 	year = digits(t.p, general ? 4 : 2);
 	if (!general)
 		year += year < 50 ? 2000 : 1900;
