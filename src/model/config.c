@@ -32,6 +32,8 @@ static const struct config_key keys[] = {
 	  AT(node_address), config_set_node_address },
 	{ "datastore", "file /var/lib/manx/store", "file DIR, kubernetes [KUBECONFIG] or etcd URL[,URL...], paths absolute",
 	  AT(datastore), config_set_datastore },
+	{ "api_address", "", "ADDRESS[:PORT][,ADDRESS[:PORT]...], or nothing",
+	  AT(api_address), config_set_servers, KEY_MAY_BE_EMPTY },
 	{ "run_dir", "/run/manx", PATH, AT(run_dir), config_set_path, .max = CONFIG_PATH_MAX },
 	{ "state_dir", "/var/lib/manx", PATH, AT(state_dir), config_set_path, .max = CONFIG_PATH_MAX },
 	{ "cni_conf_dir", "/etc/cni/net.d", PATH,

@@ -11,7 +11,8 @@
 #include "base/prefix.h"
 #include "base/str.h"
 
-enum { CONFIG_KEYS_MAX = 32, CONFIG_POOLS_MAX = 16, CONFIG_PEERS_MAX = 32, CONFIG_PATH_MAX = 96, CONFIG_NAME_MAX = 254 };
+enum { CONFIG_KEYS_MAX = 32, CONFIG_POOLS_MAX = 16, CONFIG_PEERS_MAX = 32, CONFIG_SERVERS_MAX = 8, CONFIG_PATH_MAX = 96,
+       CONFIG_NAME_MAX = 254 };
 
 enum node_address_how { ADDRESS_AUTO, ADDRESS_GIVEN, ADDRESS_INTERFACE, ADDRESS_CIDR, ADDRESS_REACH };
 struct node_address {
@@ -41,6 +42,7 @@ struct pool_list {
 struct bgp_peer { struct addr address; uint32_t asn; };
 struct bgp_peer_list { struct bgp_peer peer[CONFIG_PEERS_MAX]; unsigned count; };
 struct listen_address { struct addr address; uint16_t port; };	/* port 0: off */
+struct server_list { struct listen_address server[CONFIG_SERVERS_MAX]; unsigned count; };	/* port 0: as elsewhere */
 
 struct config {
 	const char *file;		/* as given to config_read(), or NULL */
@@ -48,6 +50,7 @@ struct config {
 	char node_name[CONFIG_NAME_MAX];	/* "": the host name is no node name; see config_check() */
 	struct node_address node_address;
 	struct datastore datastore;
+	struct server_list api_address;
 	char run_dir[CONFIG_PATH_MAX], state_dir[CONFIG_PATH_MAX];
 	char cni_conf_dir[CONFIG_PATH_MAX], cni_bin_dir[CONFIG_PATH_MAX];	/* "": install nothing */
 	struct pool_list pools;
@@ -64,6 +67,9 @@ struct config {
 	struct listen_address metrics_listen, health_listen;
 	enum log_level log_level;
 };
+
+/* "ADDRESS:PORT", IPv6 in brackets; port_needed false: without ":PORT" it is 0.  -EINVAL. */
+int listen_address_parse(struct listen_address *a, const char *text, bool port_needed);
 
 /* All defaults (node_name: $NODE_NAME, else the host name in lower case). */
 int config_init(struct config *c, struct err *e);

@@ -26,7 +26,7 @@ struct config_key {
 
 config_setter config_set_number, config_set_word, config_set_bool, config_set_path, config_set_node_name,
 	config_set_node_address, config_set_datastore, config_set_pool, config_set_asn, config_set_bgp_peer,
-	config_set_port, config_set_listen, config_set_log_level;
+	config_set_port, config_set_listen, config_set_servers, config_set_log_level;
 
 bool config_is_node_name(const char *text);
 

@@ -327,32 +327,54 @@ int config_set_port(const struct config_key *k, void *field, const char *text, s
 }
 
 /* ADDRESS:PORT, an IPv6 address in brackets. */
+int listen_address_parse(struct listen_address *a, const char *text, bool port_needed)
+{
+	bool brackets = text[0] == '[';
+	const char *end = brackets ? strchr(text, ']') : text + strcspn(text, ":");
+	uint64_t port = 0;
+	char host[48];
+	size_t len;
+
+	if (!end)
+		return -EINVAL;
+	text += brackets;
+	len = (size_t)(end - text);
+	end += brackets;
+	if (len >= sizeof host || (*end ? *end != ':' || str_u64(end + 1, 65535, &port) < 0 || port == 0 : port_needed))
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	a->port = (uint16_t)port;
+	return addr_parse(&a->address, host, NULL) < 0 || brackets != (a->address.family == AF_INET6) ? -EINVAL : 0;
+}
+
 int config_set_listen(const struct config_key *k, void *field, const char *text, struct err *e)
 {
-	const char *colon = strrchr(text, ':');
-	bool brackets = text[0] == '[';
 	struct listen_address a = { .port = 0 };
-	size_t len;
-	char host[48];
-	uint64_t port;
 
 	(void)k;
 	(void)e;
-	if (!*text) {
-		*(struct listen_address *)field = a;
-		return 0;
-	}
-	if (!colon || (brackets && (colon == text || colon[-1] != ']')))
+	if (*text && listen_address_parse(&a, text, true) < 0)
 		return -EINVAL;
-	len = (size_t)(colon - text) - (brackets ? 2 : 0);
-	if (len >= sizeof host || str_u64(colon + 1, 65535, &port) < 0 || port == 0)
-		return -EINVAL;
-	memcpy(host, text + brackets, len);
-	host[len] = '\0';
-	if (addr_parse(&a.address, host, NULL) < 0 || brackets != (a.address.family == AF_INET6))
-		return -EINVAL;
-	a.port = (uint16_t)port;
 	*(struct listen_address *)field = a;
+	return 0;
+}
+
+int config_set_servers(const struct config_key *k, void *field, const char *text, struct err *e)
+{
+	struct server_list l = { .count = 0 };
+	char one[64];
+
+	(void)k;
+	for (size_t len; *text; text += len + (text[len] == ',')) {
+		len = strcspn(text, ",");
+		if (l.count == CONFIG_SERVERS_MAX)
+			return err_set(e, EINVAL, "more than %d addresses", CONFIG_SERVERS_MAX);
+		snprintf(one, sizeof one, "%.*s", (int)len, text);
+		if (len >= sizeof one || (text[len] && !text[len + 1]) || listen_address_parse(&l.server[l.count++], one, false) < 0)
+			return -EINVAL;
+	}
+	*(struct server_list *)field = l;
 	return 0;
 }
 

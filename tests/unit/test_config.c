@@ -115,6 +115,7 @@ static void every_form_is_read(void **state)
 		"node_name=a.b-c\n"
 		"  node_address\t=  10.0.0.7/24,fd00::7/64   # behind a blank\n"
 		"datastore = etcd https://10.0.0.1:2379,http://[fd00::1]:2379/#frag\n"
+		"api_address = 10.0.0.1,[fd00::1]:6443\n"
 		"run_dir = /tmp/a b#c\n"
 		"cni_conf_dir =\n"
 		"cni_bin_dir =   # nothing\n"
@@ -133,6 +134,11 @@ static void every_form_is_read(void **state)
 	assert_string_equal(prefix_text(&c.node_address.given[FAMILY_V6]).s, "fd00::7/64");
 	assert_int_equal(c.datastore.driver, DATASTORE_ETCD);
 	assert_string_equal(c.datastore.where, "https://10.0.0.1:2379,http://[fd00::1]:2379/#frag");
+	assert_int_equal(c.api_address.count, 2);
+	assert_string_equal(addr_text(&c.api_address.server[0].address).s, "10.0.0.1");
+	assert_int_equal(c.api_address.server[0].port, 0);
+	assert_string_equal(addr_text(&c.api_address.server[1].address).s, "fd00::1");
+	assert_int_equal(c.api_address.server[1].port, 6443);
 	assert_string_equal(c.run_dir, "/tmp/a b#c");
 	assert_string_equal(c.cni_conf_dir, "");
 	assert_string_equal(c.cni_bin_dir, "");
@@ -226,6 +232,9 @@ static void bad_values_are_refused(void **state)
 		"datastore = etcd 10.0.0.1:2379", "datastore = etcd http://", "datastore = etcd http:///x",
 		"datastore = etcd http://a,", "datastore = etcd http://a, http://b", "datastore = kubernetes config",
 		"datastore = mysql",
+		"api_address = kubernetes", "api_address = 10.0.0.1,", "api_address = ,10.0.0.1", "api_address = 10.0.0.1:0",
+		"api_address = 10.0.0.1:", "api_address = fd00::1", "api_address = [fd00::1", "api_address = [10.0.0.1]:1",
+		"api_address = 10.0.0.1, 10.0.0.2", "api_address = 1.1.1.1,2.2.2.2,1.1.1.1,2.2.2.2,1.1.1.1,2.2.2.2,1.1.1.1,2.2.2.2,1.1.1.1",
 		"run_dir =", "run_dir = run", "state_dir =", "state_dir = ./x", "cni_conf_dir = x", "cni_bin_dir = x",
 		"pool =", "pool = 10.0.0.1", "pool = 10.0.0.0", "pool = 10.0.0.1/8", "pool = 169.254.0.0/24", "pool = fe80::/64",
 		"pool = 127.1.0.0/16", "pool = 224.0.0.0/8", "pool = ff00::/16", "pool = ::/0", "pool = 0.0.0.0/0",
