@@ -78,6 +78,12 @@ char *arena_str(struct arena *a, const char *text)
 	return arena_strn(a, text, strlen(text));
 }
 
+void arena_wipe(struct arena *a)
+{
+	for (struct arena_chunk *c = a->chunk; c; c = c->older)
+		explicit_bzero(c->data, c->used);
+}
+
 void arena_reset(struct arena *a)
 {
 	while (a->chunk && a->chunk->older) {

@@ -56,7 +56,7 @@ struct kube_call {
 /*
  * Reads kubeconfig (config->datastore.where) or what a pod finds about itself ("").  NULL with *e: -EINVAL, what is
  * written there will not do, with file and line where there is one; or -errno of a file.  Does not connect.
- * config is read here only, but for state_dir, whose path must outlive k.
+ * config is read here only.
  */
 struct kube *kube_open(struct loop *l, const struct config *config, struct err *e);
 void kube_close(struct kube *k);	/* calls under way get no callback */
@@ -67,8 +67,5 @@ void kube_cancel(struct kube_call *c);	/* no callback afterwards; may be called 
 
 /* The address asked last ("10.0.0.1:6443", "[fd00::1]:6443"), for a person. */
 const char *kube_server(const struct kube *k);
-
-/* Nothing has happened for a while: gives back memory that idle connections do not need. */
-void kube_trim(struct kube *k);
 
 #endif
