@@ -53,28 +53,40 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int file_list(const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+static int folder_open(int at, const char *name)
 {
-	DIR *d = opendir(path);
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Of a folder that cannot be read to its end nothing is told: what was missing would seem to be gone. */
+int file_list(int at, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+{
+	int fd = folder_open(at, path), rc;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char **names = NULL;
+	struct dirent *entry;
 	size_t count = 0;
 
 	if (!d)
-		return -errno;
-	for (struct dirent *entry; (entry = readdir(d)); ) {
+		return fd < 0 ? fd : -ENOMEM;
+	for (errno = 0; (entry = readdir(d)); errno = 0) {
 		if ((count & (count - 1)) == 0)
 			names = xrealloc(names, (count ? 2 * count : 1) * sizeof *names);
 		names[count++] = xstrdup(entry->d_name);
 	}
+	rc = -errno;
 	closedir(d);
 	if (count)
 		qsort(names, count, sizeof *names, by_name);
 	for (size_t i = 0; i < count; i++) {
-		each(ctx, names[i]);
+		if (rc == 0)
+			each(ctx, names[i]);
 		free(names[i]);
 	}
 	free(names);
-	return 0;
+	return rc;
 }
 
 static int watch_put(struct file_store *f, const char *path, enum file_watch_what what, const struct kind *k,
@@ -105,13 +117,6 @@ int file_watch_namespace(struct file_store *f, const struct kind *k, const char 
 
 	snprintf(path, sizeof path, "%s/.manx/%s/%s", f->path, k->plural, namespace);
 	return watch_put(f, path, WATCH_NAMESPACE, k, namespace);
-}
-
-static int folder_open(int at, const char *name)
-{
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
 }
 
 static int plural_open(struct file_store *f, unsigned i)
@@ -227,12 +232,28 @@ static int open_all(struct file_store *f, bool again, struct err *e)
 		       strerror(-rc));
 }
 
-static void scan(struct file_store *f)
+/* What could not be listed has been logged. */
+static int scan(struct file_store *f)
 {
-	file_user_scan(f);
-	file_agent_scan(f);
+	int users = file_user_scan(f), agents = file_agent_scan(f);
+
+	if (users < 0 || agents < 0)
+		return users < 0 ? users : agents;
 	f->s->state = STORE_SYNCED;
 	f->s->model->complete = true;
+	return 0;
+}
+
+static const char partial[] = "not all of it can be listed";
+
+static int open_and_scan(struct file_store *f, bool again, struct err *e)
+{
+	int rc = open_all(f, again, e);
+
+	if (rc < 0 || (rc = scan(f)) == 0)
+		return rc;
+	folders_close(f);
+	return err_set(e, -rc, "%s: %s: %s", f->path, partial, strerror(-rc));
 }
 
 /* --- away and back --- */
@@ -254,7 +275,7 @@ static void on_retry(struct timer *t)
 	struct file_store *f = container_of(t, struct file_store, retry);
 	struct err e = { 0 };
 
-	if (open_all(f, true, &e) < 0) {
+	if (open_and_scan(f, true, &e) < 0) {
 		if (!f->away_said)
 			log_warn("store", "%s: waiting for it", e.text);
 		f->away_said = true;
@@ -263,7 +284,6 @@ static void on_retry(struct timer *t)
 	}
 	log_info("store", "%s: there again", f->path);
 	model_problem_clear(f->s->model, "store", "datastore");
-	scan(f);
 }
 
 /* --- events --- */
@@ -287,32 +307,35 @@ static bool is_whole(const struct file_store *f, const struct inotify_event *ev)
 	return fstatat(f->dir, ev->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (!S_ISREG(st.st_mode) || st.st_nlink > 1);
 }
 
-static void on_user_event(struct file_store *f, const struct inotify_event *ev)
+/* These three: 0, or -errno when something could not be listed. */
+static int on_user_event(struct file_store *f, const struct inotify_event *ev)
 {
 	/* A ConfigMap's files are links through "..data", which is what is replaced. */
 	if (str_prefix(ev->name, "..") && (ev->mask & IN_MOVED_TO))
-		file_user_scan(f);
-	else if (is_whole(f, ev))
+		return file_user_scan(f);
+	if (is_whole(f, ev))
 		file_user_look(f, ev->name);
+	return 0;
 }
 
 /* A folder in a plural's folder: a namespace. */
-static void on_namespace_event(struct file_store *f, const struct kind *k, const struct inotify_event *ev)
+static int on_namespace_event(struct file_store *f, const struct kind *k, const struct inotify_event *ev)
 {
 	if (!k->namespaced)
-		return;
+		return 0;
 	if (ev->mask & (IN_CREATE | IN_MOVED_TO))
-		file_agent_scan_folder(f, k, ev->name);
-	else
-		file_agent_sweep(f, k);
+		return file_agent_scan_folder(f, k, ev->name);
+	file_agent_sweep(f, k);
+	return 0;
 }
 
-static void on_agent_event(struct file_store *f, const struct file_watch *w, const struct inotify_event *ev)
+static int on_agent_event(struct file_store *f, const struct file_watch *w, const struct inotify_event *ev)
 {
 	if (ev->mask & IN_ISDIR)
-		on_namespace_event(f, w->kind, ev);
-	else if (!(ev->mask & IN_CREATE))
+		return on_namespace_event(f, w->kind, ev);
+	if (!(ev->mask & IN_CREATE))
 		file_agent_look(f, w->kind, w->namespace, ev->name, ev->mask & IN_MOVED_TO);
+	return 0;
 }
 
 /*
@@ -326,38 +349,37 @@ static bool is_ours_removed(const struct file_watch *w, const struct inotify_eve
 	return w->what == WATCH_OWN || (w->what == WATCH_USER && strcmp(ev->name, ".manx") == 0);
 }
 
-/* False when DIR, or a folder that must be there, has gone. */
-static bool on_gone(struct file_store *f, struct file_watch *w)
+/* NULL, or why the datastore is away: DIR, or a folder that must be there, has gone. */
+static const char *on_gone(struct file_store *f, struct file_watch *w)
 {
 	if (w->what != WATCH_NAMESPACE)
-		return false;
+		return "a folder has gone";
 	inotify_rm_watch(f->inotify, w->wd);	/* unless it went by itself */
 	file_agent_sweep(f, w->kind);
 	*w = f->watches[--f->watch_count];
-	return true;
+	return NULL;
 }
 
-static bool on_event(struct file_store *f, const struct inotify_event *ev)
+/* The same; or it cannot be listed. */
+static const char *on_event(struct file_store *f, const struct inotify_event *ev)
 {
 	struct file_watch *w;
+	int rc = 0;
 
 	if (ev->mask & IN_Q_OVERFLOW) {
 		log_warn("store", "%s: too many changes at once: reading everything again", f->path);
-		scan(f);
-		return true;
+		return scan(f) < 0 ? partial : NULL;
 	}
 	w = watch_of(f, ev->wd);
 	if (!w)
-		return true;
-	if (ev->mask & (GONE | IN_IGNORED | IN_UNMOUNT))
+		return NULL;
+	if ((ev->mask & (GONE | IN_IGNORED | IN_UNMOUNT)) || (ev->len && is_ours_removed(w, ev)))
 		return on_gone(f, w);
-	if (!ev->len || is_ours_removed(w, ev))
-		return !ev->len;
-	if (w->what == WATCH_USER)
-		on_user_event(f, ev);
-	else if (w->what != WATCH_OWN)
-		on_agent_event(f, w, ev);
-	return true;
+	if (ev->len && w->what == WATCH_USER)
+		rc = on_user_event(f, ev);
+	else if (ev->len && w->what != WATCH_OWN)
+		rc = on_agent_event(f, w, ev);
+	return rc < 0 ? partial : NULL;
 }
 
 static void on_inotify(struct watch *watch, uint32_t events)
@@ -369,9 +391,10 @@ static void on_inotify(struct watch *watch, uint32_t events)
 	(void)events;
 	for (ssize_t at = 0; at < n; ) {
 		const struct inotify_event *ev = (const void *)(buf + at);
+		const char *why = on_event(f, ev);
 
-		if (!on_event(f, ev)) {
-			lost(f, "a folder has gone");
+		if (why) {
+			lost(f, why);
 			return;
 		}
 		at += (ssize_t)(sizeof *ev + ev->len);
@@ -416,12 +439,11 @@ static int start(struct store *s, const char *where, struct err *e)
 	if (!str_copy(f->path, sizeof f->path, where))
 		rc = err_set(e, ENAMETOOLONG, "%s: path too long", where);
 	else
-		rc = open_all(f, false, e);
+		rc = open_and_scan(f, false, e);
 	if (rc < 0) {
 		stop(s);
 		return rc;
 	}
-	scan(f);
 	file_memory_sweep(f);
 	return 0;
 }

@@ -142,6 +142,7 @@ struct folder {
 	struct file_store *f;
 	const struct kind *kind;
 	const char *namespace;
+	int rc;				/* -errno: a folder in it could not be listed */
 };
 
 void file_agent_look(struct file_store *f, const struct kind *k, const char *namespace, const char *name, bool moved_in)
@@ -169,42 +170,39 @@ static void on_file(void *ctx, const char *name)
 	file_agent_look(in->f, in->kind, in->namespace, name, false);
 }
 
-static void folder_list(struct file_store *f, const struct kind *k, const char *namespace,
-			void (*each)(void *ctx, const char *name))
+/* One that is not there is empty. */
+static int folder_list(struct file_store *f, const struct kind *k, const char *namespace,
+		       void (*each)(void *ctx, const char *name))
 {
 	struct folder in = { .f = f, .kind = k, .namespace = namespace };
-	char path[PATH_MAX];
-	int rc;
+	int rc = file_list(file_agent_folder(f, k), *namespace ? namespace : ".", each, &in);
 
-	snprintf(path, sizeof path, "%s/.manx/%s/%s", f->path, k->plural, namespace);
-	rc = file_list(path, each, &in);
-	if (rc < 0 && rc != -ENOENT)
-		log_err("store", "%s: cannot list: %s", path, strerror(-rc));
+	if (rc == 0 || rc == -ENOENT || rc == -ENOTDIR)
+		return in.rc;
+	log_err("store", "%s/.manx/%s/%s: cannot list: %s", f->path, k->plural, namespace, strerror(-rc));
+	return rc;
 }
 
-void file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace)
+int file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace)
 {
 	int rc;
 
 	if (!kind_name_ok(k, namespace, "x"))
-		return;
+		return 0;
 	rc = file_watch_namespace(f, k, namespace);
-	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		return 0;
+	if (rc < 0)
 		log_err("store", "%s/.manx/%s/%s: cannot watch: %s", f->path, k->plural, namespace, strerror(-rc));
-	if (rc != -ENOENT && rc != -ENOTDIR)
-		folder_list(f, k, namespace, on_file);
+	return folder_list(f, k, namespace, on_file);
 }
 
 static void on_namespace(void *ctx, const char *name)
 {
-	const struct folder *in = ctx;
+	struct folder *in = ctx;
+	int rc = file_agent_scan_folder(in->f, in->kind, name);
 
-	file_agent_scan_folder(in->f, in->kind, name);
-}
-
-static void kind_scan(struct file_store *f, const struct kind *k)
-{
-	folder_list(f, k, "", k->namespaced ? on_namespace : on_file);
+	in->rc = in->rc ? in->rc : rc;
 }
 
 /* Keys are collected first: a table must not be put to while it is walked. */
@@ -228,12 +226,19 @@ void file_agent_sweep(struct file_store *f, const struct kind *k)
 	}
 }
 
-void file_agent_scan(struct file_store *f)
+int file_agent_scan(struct file_store *f)
 {
+	int first = 0;
+
 	for (unsigned i = 0; i < kind_count; i++) {
-		if (!kinds[i].agents)
+		const struct kind *k = &kinds[i];
+		int rc;
+
+		if (!k->agents)
 			continue;
-		kind_scan(f, &kinds[i]);
-		file_agent_sweep(f, &kinds[i]);
+		rc = folder_list(f, k, "", k->namespaced ? on_namespace : on_file);
+		first = first ? first : rc;
+		file_agent_sweep(f, k);
 	}
+	return first;
 }

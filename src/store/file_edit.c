@@ -177,7 +177,7 @@ int file_purge(const char *where)
 	int rc;
 
 	snprintf(path, sizeof path, "%s/.manx/nodes", where);
-	rc = file_list(path, on_node, &node);
+	rc = file_list(AT_FDCWD, path, on_node, &node);
 	if (rc == -ENOENT || node)
 		return 0;
 	snprintf(path, sizeof path, "%s/.manx", where);

@@ -103,11 +103,11 @@ struct file_store {
 
 /* file.c */
 int file_watch_namespace(struct file_store *f, const struct kind *k, const char *namespace);
-/* Calls each() with the names in a folder, sorted.  0 or -errno. */
-int file_list(const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+/* Calls each() with the names in a folder, path from the open folder at, sorted.  0; or -errno, and no call. */
+int file_list(int at, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
 
 /* file_user.c: files at the top of DIR. */
-void file_user_scan(struct file_store *f);		/* all of them */
+int file_user_scan(struct file_store *f);		/* all of them; 0, or -errno, logged, when they cannot be listed */
 void file_user_look(struct file_store *f, const char *name);	/* this one may have changed or gone */
 void file_user_free(struct file_store *f);
 struct user_file *file_user_find(const struct file_store *f, const char *name);
@@ -136,9 +136,9 @@ void file_memory_save(struct file_store *f, struct user_file *file, const struct
 void file_memory_forget(struct file_store *f, const char *name);
 void file_memory_sweep(struct file_store *f);
 
-/* file_agent.c: DIR/.manx. */
-void file_agent_scan(struct file_store *f);
-void file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace);
+/* file_agent.c: DIR/.manx.  Scans: 0, or -errno, logged, when something cannot be listed. */
+int file_agent_scan(struct file_store *f);
+int file_agent_scan_folder(struct file_store *f, const struct kind *k, const char *namespace);
 /* A file of that folder may have changed or gone; moved_in: or been put there by ourselves. */
 void file_agent_look(struct file_store *f, const struct kind *k, const char *namespace, const char *name, bool moved_in);
 /* Rows of the model whose file has gone. */

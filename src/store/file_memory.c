@@ -139,11 +139,8 @@ static void on_name(void *ctx, const char *name)
 /* What no file stands behind any more.  An empty folder may be one that is not mounted yet. */
 void file_memory_sweep(struct file_store *f)
 {
-	char path[CONFIG_PATH_MAX + 16];
-
-	snprintf(path, sizeof path, "%s/last-good", f->s->config->state_dir);
 	if (f->file_count && folder_open(f) == 0)
-		file_list(path, on_name, f);
+		file_list(f->memory, ".", on_name, f);
 }
 
 void file_memory_init(struct file_store *f)

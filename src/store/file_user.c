@@ -146,12 +146,12 @@ static void on_name(void *ctx, const char *name)
 	file_look(ctx, name);
 }
 
-void file_user_scan(struct file_store *f)
+int file_user_scan(struct file_store *f)
 {
 	int rc;
 
 	f->scan++;
-	rc = file_list(f->path, on_name, f);
+	rc = file_list(f->dir, ".", on_name, f);
 	if (rc < 0)
 		log_err("store", "%s: cannot list: %s", f->path, strerror(-rc));
 	for (unsigned i = f->file_count; rc == 0 && i-- > 0; ) {
@@ -159,6 +159,7 @@ void file_user_scan(struct file_store *f)
 			file_remove(f, i);
 	}
 	settle(f);
+	return rc;
 }
 
 void file_user_free(struct file_store *f)

@@ -1289,6 +1289,78 @@ static void test_own_folder_that_goes_is_made_again(void **state)
 	assert_true(exists(".manx/ipamhandles/h.json"));
 }
 
+/* --- what cannot be listed --- */
+
+/* From now on only so many more descriptors can be had. */
+static void descriptors_left(unsigned count, struct rlimit *before)
+{
+	int free_fd = dup(2);
+	struct rlimit few;
+
+	assert_true(free_fd >= 0);
+	close(free_fd);
+	getrlimit(RLIMIT_NOFILE, before);
+	few = (struct rlimit){ (rlim_t)free_fd + count, before->rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void test_start_that_cannot_read_everything_is_none(void **state)
+{
+	unsigned refused = 0, count = 0;
+	struct err e;
+	int rc;
+
+	(void)state;
+	start();
+	write_file("x.json", NS("x", "1"));
+	assert_int_equal(put_handle(&a, "h", 1, 0), 0);
+	agent_stop(&a);
+	a_runs = false;
+	do {
+		struct rlimit before;
+
+		e = (struct err){ 0 };
+		descriptors_left(count++ + 1, &before);
+		rc = agent_start(&a, dir, &e);
+		setrlimit(RLIMIT_NOFILE, &before);
+		assert_int_equal(a.model.complete, rc == 0);
+		if (rc == 0) {
+			assert_value("x", "1");
+			assert_non_null(handle_of(&a, "h"));
+		}
+		refused += strstr(e.text, "not all of it can be listed: ") != NULL;
+		agent_stop(&a);
+	} while (rc < 0 && count < 100);
+	assert_int_equal(rc, 0);
+	assert_true(refused);
+}
+
+static void test_folder_that_cannot_be_listed_is_read_later(void **state)
+{
+	char path[256], target[256];
+	struct rlimit before;
+
+	(void)state;
+	start();
+	write_file("x.json", NS("x", "1"));
+	descriptors_left(0, &before);
+	path_of(path, "..tmp");
+	path_of(target, "..data");
+	assert_int_equal(symlink(".", path), 0);
+	assert_int_equal(rename(path, target), 0);	/* asks for a look at all of it */
+	settle();
+	assert_string_equal(store_state_text(&a.store), "away");
+	assert_int_equal(a.model.problems.count, 1);
+	assert_value("x", "1");
+	setrlimit(RLIMIT_NOFILE, &before);
+	in_place("x.json", NS("x", "2"));
+	for (uint64_t until = now_ms() + 3000; now_ms() < until && a.store.state == STORE_AWAY; )
+		agent_turn(&a, 50);
+	assert_string_equal(store_state_text(&a.store), "synced");
+	assert_int_equal(a.model.problems.count, 0);
+	assert_value("x", "2");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1343,6 +1415,8 @@ int main(void)
 		T(test_folder_that_goes_is_waited_for),
 		T(test_folder_that_was_deleted_is_waited_for),
 		T(test_own_folder_that_goes_is_made_again),
+		T(test_start_that_cannot_read_everything_is_none),
+		T(test_folder_that_cannot_be_listed_is_read_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
