@@ -178,7 +178,7 @@ static int compare_part(struct nl *nl, const struct end *end, const struct part 
 
 		p->request(nl, family_of(f), end->index);
 		rc = nl_dump(nl, restart, p->each, &look, e);
-		if (rc < 0 && rc != -ENOENT && rc != -EAFNOSUPPORT && rc != -EOPNOTSUPP)	/* these: it has none */
+		if (rc < 0 && !rtnl_has_none(rc))
 			return rc;
 		found |= look.found;
 	}

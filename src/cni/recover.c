@@ -85,11 +85,6 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 	rec->pods[rec->count++] = f;
 }
 
-static void nothing(void *ctx)
-{
-	(void)ctx;
-}
-
 /* Routes of ours to a pod: what it was reachable by when the last agent went. */
 static void on_route(void *ctx, const struct nlmsghdr *h)
 {
@@ -216,7 +211,6 @@ static void follow_notes(struct cni *c)
 		return;
 	for (struct dirent *entry; (entry = readdir(d)); ) {
 		autostr struct str payload = { 0 };
-
 		int rc;
 
 		snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
@@ -232,6 +226,32 @@ static void follow_notes(struct cni *c)
 	closedir(d);
 }
 
+/* Without the whole truth nothing is given back. */
+static int kernel_read(struct recovery *rec, struct err *e)
+{
+	struct nl *nl = &rec->cni->nl;
+	int rc;
+
+	rtnl_link_dump_request(nl);
+	rc = nl_dump(nl, pods_restart, on_link, rec, e);
+	for (int f = 0; f < FAMILIES && rc == 0; f++) {
+		rtnl_route_dump_request(nl, family_of(f));
+		rc = nl_dump(nl, NULL, on_route, rec, e);
+		rc = rtnl_has_none(rc) ? 0 : rc;
+	}
+	return rc;
+}
+
+static void link_recover(struct cni *c, const struct found *f)
+{
+	if (f->dead)
+		reaper_wake(c->reaper);
+	else if (f->ips[0].family || f->ips[1].family)
+		endpoint_adopt(c, f);
+	else
+		reaper_take(c->reaper, &c->nl, f->ifindex);
+}
+
 void cni_recover(struct cni *c)
 {
 	struct recovery rec = { .cni = c };
@@ -239,33 +259,15 @@ void cni_recover(struct cni *c)
 
 	if (c->again.on)
 		return;
-	rtnl_link_dump_request(&c->nl);
-	if (nl_dump(&c->nl, pods_restart, on_link, &rec, &e) < 0) {
-		log_err("cni", "%s", e.text);		/* without the truth nothing is given back */
+	if (kernel_read(&rec, &e) < 0) {
+		log_err("cni", "%s", e.text);
 		free(rec.pods);
 		timer_set(c->loop, &c->again, RECOVER_RETRY_MS);
 		return;
 	}
-	for (int f = 0; f < FAMILIES; f++) {
-		rtnl_route_dump_request(&c->nl, family_of(f));
-		if (nl_dump(&c->nl, nothing, on_route, &rec, &e) < 0 && e.code != EAFNOSUPPORT && e.code != EOPNOTSUPP) {
-			log_err("cni", "%s", e.text);
-			free(rec.pods);
-			timer_set(c->loop, &c->again, RECOVER_RETRY_MS);
-			return;
-		}
-	}
 	ipam_each_own(c->ipam, on_held, &rec);
-	for (unsigned i = 0; i < rec.count; i++) {
-		const struct found *f = &rec.pods[i];
-
-		if (f->dead)
-			reaper_wake(c->reaper);
-		else if (f->ips[0].family || f->ips[1].family)
-			endpoint_adopt(c, f);
-		else
-			reaper_take(c->reaper, &c->nl, f->ifindex);
-	}
+	for (unsigned i = 0; i < rec.count; i++)
+		link_recover(c, &rec.pods[i]);
 	if (rec.count)
 		log_info("cni", "%u pods found in the kernel", c->model->endpoints.count);
 	free(rec.pods);

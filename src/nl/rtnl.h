@@ -72,8 +72,10 @@ bool rtnl_route_equal(const struct rtnl_route *a, const struct rtnl_route *b);
 /* False when h is no route of the main table, or is multicast, cloned, local ... */
 bool rtnl_route_parse(const struct nlmsghdr *h, struct rtnl_route *r);
 bool rtnl_route_parse_any(const struct nlmsghdr *h, struct rtnl_route *r);	/* of any table */
-/* The main table.  A family without that table ends in -ENOENT, which means "none". */
+/* The main table. */
 void rtnl_route_dump_request(struct nl *nl, uint8_t family);
+/* Is that the end of a dump by which a kernel says that it has no such family, or that family no main table? */
+bool rtnl_has_none(int rc);
 
 struct rtnl_veth {
 	int index;			/* of both ends, each in its namespace; 0: the kernel chooses */

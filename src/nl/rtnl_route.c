@@ -184,6 +184,11 @@ void rtnl_route_dump_request(struct nl *nl, uint8_t family)
 	nl_end(nl, h);
 }
 
+bool rtnl_has_none(int rc)
+{
+	return rc == -ENOENT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
+}
+
 struct route_found {
 	struct addr *source;
 	int *oif;

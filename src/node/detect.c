@@ -24,15 +24,16 @@
 #include "base/util.h"
 #include "node/node_int.h"
 
-enum { LINKS_MAX = 512, ADDRS_MAX = 512 };
+enum { LINKS_MAX = 512, ADDRS_MAX = 512 };	/* pods' links do not count; what a node has beyond that is not seen */
 
 /* One look at the kernel. */
 struct view {
 	struct { int index; unsigned mtu; char name[IFNAMSIZ]; } links[LINKS_MAX];
 	unsigned link_count;
 	struct rtnl_addr addrs[ADDRS_MAX];
-	unsigned addr_count;
+	unsigned addr_count, addr_first;	/* addr_first: of the family being read */
 	struct rtnl_route best[FAMILIES];	/* default route of the lowest metric; type 0: none */
+	int family;				/* being read */
 };
 
 /* How names of links begin that belong to containers and overlays, never to the underlay (Calico's list). */
@@ -47,11 +48,6 @@ static bool is_skipped(const char *name)
 		if (str_prefix(name, skipped[i]))
 			return true;
 	return false;
-}
-
-static void view_restart(void *ctx)
-{
-	(void)ctx;
 }
 
 static void links_restart(void *ctx)
@@ -73,7 +69,9 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 
 static void addrs_restart(void *ctx)
 {
-	((struct view *)ctx)->addr_count = 0;
+	struct view *v = ctx;
+
+	v->addr_count = v->addr_first;
 }
 
 static void on_addr(void *ctx, const struct nlmsghdr *h)
@@ -86,6 +84,13 @@ static void on_addr(void *ctx, const struct nlmsghdr *h)
 	    addr_is_link_local(&a.address.addr) || addr_is_loopback(&a.address.addr))
 		return;
 	v->addrs[v->addr_count++] = a;
+}
+
+static void routes_restart(void *ctx)
+{
+	struct view *v = ctx;
+
+	v->best[v->family].type = 0;
 }
 
 static void on_route(void *ctx, const struct nlmsghdr *h)
@@ -105,19 +110,18 @@ static int look(struct node_agent *n, struct view *v, struct err *e)
 	int rc;
 
 	rtnl_link_dump_request(&n->cmd);
-	if ((rc = nl_dump(&n->cmd, links_restart, on_link, v, e)) < 0)
-		return rc;
-	for (int f = 0; f < FAMILIES; f++) {
-		unsigned keep = v->addr_count;
-
-		rtnl_addr_dump_request(&n->cmd, family_of(f));
-		if (nl_dump(&n->cmd, f == 0 ? addrs_restart : view_restart, on_addr, v, e) < 0)
-			v->addr_count = keep;		/* a kernel without that family */
-		rtnl_route_dump_request(&n->cmd, family_of(f));
-		if (nl_dump(&n->cmd, view_restart, on_route, v, NULL) < 0)
-			v->best[f].type = 0;
+	rc = nl_dump(&n->cmd, links_restart, on_link, v, e);
+	for (v->family = 0; v->family < FAMILIES && rc == 0; v->family++) {
+		v->addr_first = v->addr_count;
+		rtnl_addr_dump_request(&n->cmd, family_of(v->family));
+		rc = nl_dump(&n->cmd, addrs_restart, on_addr, v, e);
+		if (rc < 0 && !rtnl_has_none(rc))
+			break;
+		rtnl_route_dump_request(&n->cmd, family_of(v->family));
+		rc = nl_dump(&n->cmd, routes_restart, on_route, v, e);
+		rc = rtnl_has_none(rc) ? 0 : rc;
 	}
-	return 0;
+	return rc;
 }
 
 static const char *link_name(const struct view *v, int index)

@@ -382,7 +382,7 @@ static bool dump(struct route *r, void (*each)(void *ctx, const struct nlmsghdr 
 	struct err e = { 0 };
 	int rc = nl_dump(&r->command, on_restart, each, r, &e);
 
-	if (rc == 0 || rc == -ENOENT || rc == -EOPNOTSUPP)	/* no main table of that family, no such family */
+	if (rc == 0 || rtnl_has_none(rc))
 		return true;
 	if (!r->torn)
 		log_warn("route", "%s", e.text);
