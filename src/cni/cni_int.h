@@ -2,6 +2,7 @@
 #define CNI_CNI_INT_H
 /* Shared by the files of cni/. */
 #include "base/arena.h"
+#include "base/mac.h"
 #include "cni/cni.h"
 #include "nl/rtnl.h"
 #include "wire/json.h"
@@ -142,6 +143,7 @@ struct end {
 extern const uint8_t end_host_mac[6];
 void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index);
 void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES]);	/* of a pod's end */
+bool end_mac_parse(uint8_t mac[6], const char *text);	/* one that an end may have: not a group's, nor zero */
 uint64_t end_digest(const struct endpoint *ep);	/* of the row */
 /*
  * "manx <network> <container> <ifname>" on the host end, and the pod's MAC where it was asked for: what a restarted
@@ -200,9 +202,6 @@ bool reaper_has(const struct rtnl_link *l);	/* is it marked? */
 void reaper_wake(struct reaper *r);		/* there are marked ones */
 
 /* result.c */
-struct mac_text { char s[18]; };		/* returned by value, as addr_text() is */
-struct mac_text mac_text(const uint8_t mac[6]);
-bool mac_parse(uint8_t mac[6], const char *text);	/* of one device: neither of a group nor zero */
 void result_error(struct str *out, const char *version, int code, const char *text);
 void result_add(struct str *out, const struct cni_request *r, const struct endpoint *ep);
 /* Parts of a result, of the face loopback too.  sandbox NULL: the host's; interface: the addresses' index, -1: none. */

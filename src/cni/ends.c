@@ -62,6 +62,13 @@ void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES])
 	mac[1] = 0x58;
 }
 
+bool end_mac_parse(uint8_t mac[6], const char *text)
+{
+	static const uint8_t none[6];
+
+	return mac_parse(mac, text) && !(mac[0] & 1) && memcmp(mac, none, sizeof none) != 0;
+}
+
 bool end_alias(char out[256], const struct endpoint *ep)
 {
 	uint8_t usual[6];

@@ -184,7 +184,7 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	str_copy(ep->host_if, sizeof ep->host_if, f->name);
 	ep->ifindex = f->ifindex;
 	memcpy(ep->ips, f->ips, sizeof ep->ips);
-	if (!mac_parse(ep->mac, f->mac))
+	if (!end_mac_parse(ep->mac, f->mac))
 		end_mac(ep->mac, ep->ips);
 	if (!*ep->pod && (w = published(c, ep))) {
 		ep->pod = arena_str(mem, w->pod);

@@ -5,36 +5,6 @@
 
 #include "cni/cni_int.h"
 
-struct mac_text mac_text(const uint8_t mac[6])
-{
-	struct mac_text t;
-
-	snprintf(t.s, sizeof t.s, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-	return t;
-}
-
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c | 0x20) : NULL;
-
-	return at && (c < 'G' || c >= 'a') ? (int)(at - digits) : -1;
-}
-
-bool mac_parse(uint8_t mac[6], const char *text)
-{
-	static const uint8_t none[6];
-
-	for (int i = 0; i < 6; i++, text += 3) {
-		int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
-
-		if (low < 0 || text[2] != (i < 5 ? ':' : '\0'))
-			return false;
-		mac[i] = (uint8_t)(high << 4 | low);
-	}
-	return !(mac[0] & 1) && memcmp(mac, none, sizeof none) != 0;
-}
-
 void result_error(struct str *out, const char *version, int code, const char *text)
 {
 	struct json_out o = { .to = out };

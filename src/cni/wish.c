@@ -299,7 +299,7 @@ static int read_mac(struct wishes *w)
 	else if (!text)
 		return 0;
 	r->has_mac = true;
-	if (!text || !mac_parse(r->mac, text))
+	if (!text || !end_mac_parse(r->mac, text))
 		return refuse(w, CNI_CONFIG, "%s: want a MAC address of one device, as 02:00:5e:10:00:01", text ? text : "no text");
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include "base/mac.h"
 #include "base/util.h"
 
 /* Interface addresses, neighbours, and the FDB of a VXLAN device. */
@@ -67,29 +68,15 @@ void rtnl_addr_dump_request(struct nl *nl, uint8_t family)
 	nl_end(nl, h);
 }
 
-static void mac_text(char out[18], const uint8_t mac[6])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < 6; i++) {
-		out[i * 3] = digits[mac[i] >> 4];
-		out[i * 3 + 1] = digits[mac[i] & 15];
-		out[i * 3 + 2] = i < 5 ? ':' : '\0';
-	}
-}
-
 static void neigh_request(struct nl *nl, uint16_t message, uint16_t flags, const struct rtnl_neigh *n)
 {
 	struct nlmsghdr *h;
 	struct ndmsg *m;
-	char mac[18];
 
-	if (n->fdb) {
-		mac_text(mac, n->mac);
-		h = nl_begin(nl, message, flags, "forwarding entry %s via %s", mac, addr_text(&n->dst).s);
-	} else {
+	if (n->fdb)
+		h = nl_begin(nl, message, flags, "forwarding entry %s via %s", mac_text(n->mac).s, addr_text(&n->dst).s);
+	else
 		h = nl_begin(nl, message, flags, "neighbour %s", addr_text(&n->dst).s);
-	}
 	m = mnl_nlmsg_put_extra_header(h, sizeof *m);
 	m->ndm_family = n->fdb ? AF_BRIDGE : n->dst.family;
 	m->ndm_ifindex = n->ifindex;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mac.h"
 #include "base/util.h"
 #include "node/node_int.h"
 
@@ -52,12 +53,9 @@ static struct workload *workload_new(const struct endpoint *ep, const char *node
 	struct workload *w = row_new(sizeof *w);
 	struct arena *mem = &w->row.mem;
 	autostr struct str name = { 0 }, key = { 0 };
-	char mac[18];
 
 	workload_name(&name, ep, node);
 	str_printf(&key, "%s/%s", workload_namespace(ep), str_text(&name));
-	snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", ep->mac[0], ep->mac[1], ep->mac[2], ep->mac[3],
-		 ep->mac[4], ep->mac[5]);
 	w->row.key = arena_str(mem, key.s);
 	w->meta.namespace = arena_str(mem, workload_namespace(ep));
 	w->meta.name = arena_str(mem, name.s);
@@ -67,7 +65,7 @@ static struct workload *workload_new(const struct endpoint *ep, const char *node
 	w->container = arena_str(mem, ep->container);
 	w->endpoint = arena_str(mem, ep->ifname);
 	w->interface = arena_str(mem, ep->host_if);
-	w->mac = arena_str(mem, mac);
+	w->mac = arena_str(mem, mac_text(ep->mac).s);
 	memcpy(w->ips, ep->ips, sizeof w->ips);
 	return w;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/mac.h"
 #include "base/util.h"
 
 /* --- Namespace --- */
@@ -242,21 +243,6 @@ static const struct {
 	{ NODE_KEY "VXLANTunnelMACAddrV6", ANNOTATION_MAC, offsetof(struct node, vxlan_mac[FAMILY_V6]), FAMILY_V6 },
 };
 
-static bool mac_parse(uint8_t mac[6], const char *text)
-{
-	if (strlen(text) != 17)
-		return false;
-	for (int i = 0; i < 6; i++) {
-		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-		const char *high = memchr(digits, text[3 * i], 32), *low = memchr(digits, text[3 * i + 1], 32);
-
-		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
-			return false;
-		mac[i] = (uint8_t)((high - digits) % 16 << 4 | (low - digits) % 16);
-	}
-	return true;
-}
-
 /* One annotation to its field; false with *e. */
 static bool annotation_parse(struct node *n, unsigned key, const char *text, struct err *e)
 {
@@ -389,14 +375,13 @@ static bool has_vxlan(const struct node *n, int family)
 static void annotation_text(char out[64], const struct node *n, unsigned i)
 {
 	const void *field = (const char *)n + node_keys[i].offset;
-	const uint8_t *m = field;
 
 	if (node_keys[i].type == ANNOTATION_PREFIX)
 		str_copy(out, 64, prefix_text(field).s);
 	else if (node_keys[i].type == ANNOTATION_ADDR)
 		str_copy(out, 64, addr_text(field).s);
 	else if (has_vxlan(n, node_keys[i].family))	/* no device, no MAC */
-		snprintf(out, 64, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+		str_copy(out, 64, mac_text(field).s);
 	else
 		*out = '\0';
 }

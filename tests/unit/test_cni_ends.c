@@ -1,4 +1,4 @@
-/* links: src/cni/ends.c src/cni/further.c src/model/model.c src/model/tunnel.c src/base/table.c src/base/hash.c src/cni/prev.c src/cni/result.c src/cni/rules.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/prefix.c src/base/str.c src/base/util.c */
+/* links: src/cni/ends.c src/cni/further.c src/model/model.c src/model/tunnel.c src/base/table.c src/base/hash.c src/cni/prev.c src/cni/result.c src/cni/rules.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -104,7 +104,7 @@ static void a_mac_that_was_asked_for_is_in_the_alias(void **state)
 	uint8_t mac[6];
 	(void)state;
 
-	assert_true(mac_parse(mac, "02:00:5E:10:00:ff"));
+	assert_true(end_mac_parse(mac, "02:00:5E:10:00:ff"));
 	memcpy(ep.mac, mac, sizeof mac);
 	assert_true(end_alias(alias, &ep));
 	assert_string_equal(alias, "manx net c1 eth0 02:00:5e:10:00:ff");
@@ -118,7 +118,7 @@ static void what_is_no_mac_of_a_device(void **state)
 	(void)state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_false(mac_parse(mac, bad[i]));
+		assert_false(end_mac_parse(mac, bad[i]));
 }
 
 static void settings_are_one_message_with_its_alias(void **state)

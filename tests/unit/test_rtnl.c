@@ -1,4 +1,4 @@
-/* links: src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/base/prefix.c src/base/err.c src/base/str.c src/base/log.c src/base/util.c */
+/* links: src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/base/prefix.c src/base/err.c src/base/str.c src/base/log.c src/base/mac.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
