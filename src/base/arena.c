@@ -75,7 +75,7 @@ size_t arena_used(const struct arena *a)
 
 char *arena_str(struct arena *a, const char *text)
 {
-	return arena_strn(a, text, strlen(text));
+	return text ? arena_strn(a, text, strlen(text)) : NULL;
 }
 
 void arena_wipe(struct arena *a)

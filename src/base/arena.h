@@ -13,7 +13,7 @@ struct arena {
 
 void *arena_alloc(struct arena *a, size_t size);
 char *arena_strn(struct arena *a, const char *text, size_t len);	/* terminated copy */
-char *arena_str(struct arena *a, const char *text);
+char *arena_str(struct arena *a, const char *text);	/* of NULL: NULL */
 /* Room for size bytes in one piece; what all that was given so far takes. */
 void arena_reserve(struct arena *a, size_t size);
 size_t arena_used(const struct arena *a);

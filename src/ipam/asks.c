@@ -113,7 +113,7 @@ void ipam_cancel(struct ipam *ipam, struct ipam_request *r)
 
 	for (int f = 0; f < FAMILIES; f++)
 		if (r->ask[f].pending && ask_withdraw(ipam, &r->ask[f]))
-			ask_fail(ipam, &r->ask[f], 11, &cancelled);
+			ask_fail(ipam, &r->ask[f], IPAM_TRY_LATER, &cancelled);
 }
 
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
@@ -308,16 +308,16 @@ void asks_step(struct ipam *ipam, int family)
 		}
 		ordinal = assign(ipam, f, a);
 		if (ordinal == -EADDRINUSE) {
-			ask_refuse(ipam, a, 103, "is taken");
+			ask_refuse(ipam, a, IPAM_ADDRESS_TAKEN, "is taken");
 			continue;
 		}
 		if (ordinal == -EPERM) {
-			ask_refuse(ipam, a, 101, "is in another node's block, and strictAffinity is on");
+			ask_refuse(ipam, a, IPAM_NO_ADDRESS, "is in another node's block, and strictAffinity is on");
 			continue;
 		}
 		ask_pop(ipam, family);
 		if (ordinal < 0) {
-			ask_fail(ipam, a, 11, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
+			ask_fail(ipam, a, IPAM_TRY_LATER, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
 			continue;
 		}
 		f->asks[f->count] = a;
@@ -337,7 +337,7 @@ static void queue_lend(struct ipam *ipam, int family, uint64_t before_ms, bool r
 			continue;
 		ask_withdraw(ipam, a);
 		if (!reserve_lend(ipam, a))
-			ask_fail(ipam, a, 102, &away);
+			ask_fail(ipam, a, IPAM_NO_BLOCK, &away);
 	}
 }
 

@@ -69,7 +69,7 @@ static void on_asserted(struct ipam_request *r)
 			*at = a->next;
 			break;
 		}
-	if (r->code == 103 && ep)
+	if (r->code == IPAM_ADDRESS_TAKEN && ep)
 		name_duplicate(ipam, ep, &r->fixed[a->family]);
 	else if (r->code && ep)
 		assert_later(ipam, a->key, &r->err);

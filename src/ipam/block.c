@@ -23,11 +23,6 @@ static void arrays_alloc(struct block *b)
 	b->attributes = arena_alloc(mem, (b->size > b->attribute_count ? b->size : b->attribute_count) * sizeof *b->attributes);
 }
 
-static const char *copy(struct arena *mem, const char *text)
-{
-	return text ? arena_str(mem, text) : NULL;
-}
-
 static const char *rfc3339(struct arena *mem, int64_t wall)
 {
 	struct utc t = utc_of(wall);
@@ -79,20 +74,12 @@ struct block *block_new(const struct prefix *cidr, const char *node, int64_t wal
 
 static void meta_copy(struct arena *mem, struct meta *to, const struct meta *from)
 {
-	struct label *labels = arena_alloc(mem, (from->label_count + from->annotation_count) * sizeof *labels);
-	struct label *annotations = labels + from->label_count;
-
 	*to = *from;
 	to->namespace = arena_str(mem, from->namespace);
 	to->name = arena_str(mem, from->name);
 	to->uid = arena_str(mem, from->uid);
-	for (unsigned i = 0; i < from->label_count; i++)
-		labels[i] = (struct label){ arena_str(mem, from->labels[i].key), arena_str(mem, from->labels[i].value) };
-	for (unsigned i = 0; i < from->annotation_count; i++)
-		annotations[i] = (struct label){ arena_str(mem, from->annotations[i].key),
-						 arena_str(mem, from->annotations[i].value) };
-	to->labels = labels;
-	to->annotations = annotations;
+	to->labels = labels_copy(mem, from->labels, from->label_count);
+	to->annotations = labels_copy(mem, from->annotations, from->annotation_count);
 }
 
 /* Drops attribute n: the ordinals that point above it move down by one. */
@@ -155,9 +142,9 @@ struct block *block_copy(const struct block *from)
 	b->checked = true;
 	b->row.key = arena_str(mem, from->row.key);
 	meta_copy(mem, &b->meta, &from->meta);
-	b->affinity = copy(mem, from->affinity);
+	b->affinity = arena_str(mem, from->affinity);
 	b->node = from->node ? b->affinity + (from->node - from->affinity) : NULL;
-	b->affinity_claim_time = copy(mem, from->affinity_claim_time);
+	b->affinity_claim_time = arena_str(mem, from->affinity_claim_time);
 	arrays_alloc(b);
 	memcpy(b->allocations, from->allocations, b->size * sizeof *b->allocations);
 	memcpy(b->unallocated, from->unallocated, b->free_count * sizeof *b->unallocated);
@@ -165,8 +152,8 @@ struct block *block_copy(const struct block *from)
 	for (unsigned i = 0; i < b->attribute_count; i++) {
 		const struct block_attribute *a = &from->attributes[i];
 
-		b->attributes[i] = (struct block_attribute){ copy(mem, a->json), copy(mem, a->handle), copy(mem, a->node),
-			copy(mem, a->pod), copy(mem, a->namespace), copy(mem, a->type), copy(mem, a->released_at) };
+		b->attributes[i] = (struct block_attribute){ arena_str(mem, a->json), arena_str(mem, a->handle), arena_str(mem, a->node),
+			arena_str(mem, a->pod), arena_str(mem, a->namespace), arena_str(mem, a->type), arena_str(mem, a->released_at) };
 	}
 	attributes_prune(b);
 	return b;
@@ -178,8 +165,8 @@ static void attribute_fill(struct arena *mem, struct block_attribute *a, const s
 	autostr struct str text = { 0 };
 	struct json_out o = { .to = &text };
 
-	*a = (struct block_attribute){ .handle = copy(mem, owner->handle), .node = copy(mem, owner->node),
-		.pod = copy(mem, owner->pod), .namespace = copy(mem, owner->namespace), .type = copy(mem, owner->type) };
+	*a = (struct block_attribute){ .handle = arena_str(mem, owner->handle), .node = arena_str(mem, owner->node),
+		.pod = arena_str(mem, owner->pod), .namespace = arena_str(mem, owner->namespace), .type = arena_str(mem, owner->type) };
 	json_open(&o, NULL, '{');
 	json_put_string(&o, "handle_id", owner->handle);
 	json_open(&o, "secondary", '{');

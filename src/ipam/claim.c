@@ -90,7 +90,7 @@ static void on_written(void *ctx, int rc)
 		c->ipam->resumed[c->family] = false;	/* what it left half done */
 		c->ipam->resume_after = now_ms() + IPAM_RETRY_MS;
 		timer_set(c->ipam->loop, &c->ipam->retry, IPAM_RETRY_MS);
-		claim_end(c, rc == -EAGAIN ? 102 : 11, &e);
+		claim_end(c, rc == -EAGAIN ? IPAM_NO_BLOCK : IPAM_TRY_LATER, &e);
 		return;
 	}
 	c->step = step_after(c, rc);
@@ -277,7 +277,7 @@ void claim_start(struct ipam *ipam, int family)
 	if (first->fixed[family].family) {
 		if (!fixed_cidr(ipam, &first->fixed[family], &cidr)) {
 			err_set(&e, EADDRNOTAVAIL, "address %s is in no pool", addr_text(&first->fixed[family]).s);
-			claim_end(c, 101, &e);
+			claim_end(c, IPAM_NO_ADDRESS, &e);
 			return;
 		}
 		claim_cidr(c, &cidr);
@@ -285,18 +285,18 @@ void claim_start(struct ipam *ipam, int family)
 	}
 	if (!model_ipam_config(ipam->model)->auto_allocate) {
 		err_set(&e, ENOSPC, "no free address in the blocks of node %s, and autoAllocateBlocks is off", ipam->node);
-		claim_end(c, 101, &e);
+		claim_end(c, IPAM_NO_ADDRESS, &e);
 		return;
 	}
 	if (blocks_held(ipam, family) >= blocks_most(ipam)) {
 		err_set(&e, ENOSPC, "node %s holds %u blocks already and all are full", ipam->node, blocks_most(ipam));
-		claim_end(c, 101, &e);
+		claim_end(c, IPAM_NO_ADDRESS, &e);
 		return;
 	}
 	if (!choose_cidr(ipam, family, first, &cidr, &full)) {
 		err_set(&e, ENOSPC, full.len ? "no free address: pool %s is full" : "no usable pool of this family%s",
 			str_text(&full));
-		claim_end(c, 101, &e);
+		claim_end(c, IPAM_NO_ADDRESS, &e);
 		return;
 	}
 	claim_cidr(c, &cidr);

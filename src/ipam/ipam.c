@@ -127,7 +127,7 @@ static void flight_lost(struct flight *f, int rc)
 		if (rc != -ESTALE && reserve_lend(ipam, a))
 			continue;
 		err_set(&e, -rc, "block %s: %s", f->key, rc == -ESTALE ? "others kept changing it" : strerror(-rc));
-		ask_fail(ipam, a, rc == -EAGAIN ? 102 : 11, &e);
+		ask_fail(ipam, a, rc == -EAGAIN ? IPAM_NO_BLOCK : IPAM_TRY_LATER, &e);
 	}
 }
 

@@ -18,6 +18,9 @@
 struct ipam;
 struct ipam_request;
 
+/* Why a request failed: the CNI error code of it. */
+enum { IPAM_TRY_LATER = 11, IPAM_NO_ADDRESS = 101, IPAM_NO_BLOCK = 102, IPAM_ADDRESS_TAKEN = 103 };
+
 struct pool_names { const char *const *name; unsigned count; };	/* or their CIDRs */
 
 struct ipam_ask {			/* one family of a request; ipam's own */
@@ -30,7 +33,7 @@ struct ipam_ask {			/* one family of a request; ipam's own */
 
 /*
  * One address of each wanted family.  Lives in its owner until done() is called, always from the loop.
- * Success: code 0, ips[].  Failure: code is the CNI error code (11, 101, 102, 103), err its text, and nothing
+ * Success: code 0, ips[].  Failure: code is one of the above, err its text, and nothing
  * stays assigned.
  */
 struct ipam_request {

@@ -158,11 +158,11 @@ static void on_settled(struct ipam_request *r)
 	struct ipam *ipam = l->ipam;
 
 	l->asking = false;
-	if (r->code && r->code != 103 && !l->ended) {	/* later */
+	if (r->code && r->code != IPAM_ADDRESS_TAKEN && !l->ended) {	/* later */
 		timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
 		return;
 	}
-	if (r->code == 103 && !l->ended)
+	if (r->code == IPAM_ADDRESS_TAKEN && !l->ended)
 		log_err("ipam", "%s was lent to %s, and a block gives it to another", addr_text(&l->ip).s, r->owner.handle);
 	loan_unlink(l);
 	if (!r->code && l->ended)
@@ -170,11 +170,6 @@ static void on_settled(struct ipam_request *r)
 	reserve_touched(ipam, family_index(l->ip.family));
 	loan_free(l);
 	ipam_kick(ipam);
-}
-
-static const char *copy(struct arena *mem, const char *text)
-{
-	return text ? arena_str(mem, text) : NULL;
 }
 
 static void loan_new(struct ipam *ipam, const struct block_owner *owner, const struct addr *ip)
@@ -188,8 +183,8 @@ static void loan_new(struct ipam *ipam, const struct block_owner *owner, const s
 	ipam->reserve.last[f] = *ip;
 	l->request.owner.handle = arena_str(&l->mem, owner->handle);
 	l->request.owner.node = ipam->node;
-	l->request.owner.pod = copy(&l->mem, owner->pod);
-	l->request.owner.namespace = copy(&l->mem, owner->namespace);
+	l->request.owner.pod = arena_str(&l->mem, owner->pod);
+	l->request.owner.namespace = arena_str(&l->mem, owner->namespace);
 	l->request.want[f] = true;
 	l->request.fixed[f] = *ip;
 }

@@ -61,7 +61,7 @@ static void on_assigned(struct ipam_request *r)
 	struct model *m = t->ipam->model;
 
 	t->asking = false;
-	if (r->code == 11 || r->code == 102) {		/* the datastore's fault: again later */
+	if (r->code == IPAM_TRY_LATER || r->code == IPAM_NO_BLOCK) {		/* the datastore's fault: again later */
 		t->ipam->tunnels_again = true;
 		timer_set(t->ipam->loop, &t->ipam->retry, IPAM_RETRY_MS);
 	}

@@ -71,6 +71,15 @@ const char *label_find(const struct label *l, unsigned count, const char *key)
 	return NULL;
 }
 
+const struct label *labels_copy(struct arena *mem, const struct label *from, unsigned count)
+{
+	struct label *to = arena_alloc(mem, count * sizeof *to);
+
+	for (unsigned i = 0; i < count; i++)
+		to[i] = (struct label){ arena_str(mem, from[i].key), arena_str(mem, from[i].value) };
+	return to;
+}
+
 const struct uplink *model_uplink(const struct model *m)
 {
 	return table_find(&m->uplinks, "self");

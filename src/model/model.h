@@ -32,6 +32,7 @@ struct place { const char *file; unsigned line; };
 
 /* The value of key, or NULL. */
 const char *label_find(const struct label *l, unsigned count, const char *key);
+const struct label *labels_copy(struct arena *mem, const struct label *from, unsigned count);	/* texts included */
 
 struct namespace { struct row row; struct meta meta; };
 

@@ -116,7 +116,7 @@ const struct selector *selector_copy(struct arena *mem, const struct selector *s
 		for (unsigned v = 0; v < t.value_count; v++)
 			values[v] = arena_str(mem, t.values[v]);
 		t.values = values;
-		t.key = t.key ? arena_str(mem, t.key) : NULL;
+		t.key = arena_str(mem, t.key);
 		term_add(mem, &m, t);
 	}
 	return selector_made(mem, &m);

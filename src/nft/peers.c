@@ -132,7 +132,7 @@ struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsign
 	}
 	for (unsigned i = 0; i < count; i++) {
 		s->entries[i].group = group_get(&n->index, asks[i].peer);
-		s->entries[i].name = asks[i].name ? arena_str(&s->mem, asks[i].name) : NULL;
+		s->entries[i].name = arena_str(&s->mem, asks[i].name);
 		s->entries[i].protocol = asks[i].protocol;
 		follow(n, s, i);
 	}

@@ -26,15 +26,6 @@ static bool node_matches(const struct node *have, const struct uplink *up, const
 	return true;
 }
 
-static const struct label *labels_copy(struct arena *mem, const struct label *from, unsigned count)
-{
-	struct label *to = arena_alloc(mem, count * sizeof *to + 1);
-
-	for (unsigned i = 0; i < count; i++)
-		to[i] = (struct label){ arena_str(mem, from[i].key), arena_str(mem, from[i].value) };
-	return to;
-}
-
 /* What the object should be.  Annotations of others are kept; labels are the user's to give, not ours. */
 static struct node *node_object(const struct model *m, const struct node *old, const struct uplink *up)
 {

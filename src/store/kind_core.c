@@ -356,13 +356,8 @@ void node_merge(struct row *agent, const struct row *user)
 {
 	struct node *to = container_of(agent, struct node, row);
 	const struct node *from = container_of(user, struct node, row);
-	struct label *labels = arena_alloc(&agent->mem, from->meta.label_count * sizeof *labels);
 
-	for (unsigned i = 0; i < from->meta.label_count; i++) {
-		labels[i].key = arena_str(&agent->mem, from->meta.labels[i].key);
-		labels[i].value = arena_str(&agent->mem, from->meta.labels[i].value);
-	}
-	to->meta.labels = labels;
+	to->meta.labels = labels_copy(&agent->mem, from->meta.labels, from->meta.label_count);
 	to->meta.label_count = from->meta.label_count;
 }
 

@@ -192,21 +192,12 @@ static void filter(const struct kind *k, struct string_map *map)
 	map->count = kept;
 }
 
-/* A copy, without what was left out of the text. */
-static const struct label *copy_map(struct arena *mem, const struct string_map *map)
-{
-	struct label *to = arena_alloc(mem, map->count * sizeof *to);
-
-	for (unsigned i = 0; i < map->count; i++)
-		to[i] = (struct label){ arena_str(mem, map->entry[i].key), arena_str(mem, map->entry[i].value) };
-	return to;
-}
-
+/* Only what was not left out of the text. */
 static void copy_meta(struct arena *mem, struct meta *m, const struct meta_text *t)
 {
-	m->labels = copy_map(mem, &t->labels);
+	m->labels = labels_copy(mem, t->labels.entry, t->labels.count);
 	m->label_count = t->labels.count;
-	m->annotations = copy_map(mem, &t->annotations);
+	m->annotations = labels_copy(mem, t->annotations.entry, t->annotations.count);
 	m->annotation_count = t->annotations.count;
 	m->name = arena_str(mem, t->name);
 	m->namespace = arena_str(mem, t->namespace);
