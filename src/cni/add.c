@@ -171,21 +171,26 @@ void add_assign(struct cni_request *r)
 	ipam_assign(c->ipam, &r->ipam);
 }
 
+/* Of a row whose objects are not in the kernel. */
+static int code_of(const struct endpoint *ep)
+{
+	if (ep->rc == -EAGAIN)
+		return CNI_TRY_LATER;
+	return ep->rc == -EOPNOTSUPP ? CNI_KERNEL : ep->of_rules ? CNI_RULES : CNI_IO;
+}
+
 /* The pass has failed, or was for nobody. */
 static void on_later(struct deferred *d)
 {
 	struct cni_request *r = container_of(d, struct cni_request, later);
 	const struct endpoint *ep = table_find(&r->cni->model->endpoints, r->key);
 	char why[sizeof ep->why] = "the plugin left before its answer";
-	const int code = ep && ep->rc == -EOPNOTSUPP ? CNI_KERNEL : CNI_IO;
+	const int code = ep ? code_of(ep) : CNI_TRY_LATER;
 
 	if (ep && ep->rc < 0)
 		memcpy(why, ep->why, sizeof why);
 	add_undo(r);
-	if (ep)
-		request_fail(r, code, "%s", why);
-	else
-		request_fail(r, CNI_TRY_LATER, "deleted while it was being added");
+	request_fail(r, code, "%s", ep ? why : "deleted while it was being added");
 }
 
 /* Rows may be taken away before a pass, not at its end. */

@@ -168,7 +168,8 @@ struct endpoint {
 	const struct host_port *host_ports;
 	unsigned host_port_count;
 	int rc;				/* written by reconcilers: 0, or the first -errno of this row's objects ... */
-	char why[160];			/* ... and its text */
+	char why[160];			/* ... its text ... */
+	bool of_rules;			/* ... and whether it is of rules or of routes */
 };
 
 /* What the uplink of this node looks like (one row, key "self"). */

@@ -102,10 +102,12 @@ static bool report(struct nft *n, struct asker *o)
 	if (!e)
 		return true;
 	if (o->denied) {
+		e->of_rules = true;
 		e->rc = -EOPNOTSUPP;
 		str_copy(e->why, sizeof e->why, "portMappings: this kernel lacks CONFIG_NFT_NAT or CONFIG_NFT_FIB_INET");
 		o->reported = true;
 	} else if (!done && (!e->rc || o->reported)) {
+		e->of_rules = true;
 		e->rc = n->rc ? n->rc : -EAGAIN;
 		str_copy(e->why, sizeof e->why, n->rc ? n->why : "the table inet manx is not in place yet");
 		o->reported = true;

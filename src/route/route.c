@@ -124,6 +124,7 @@ static void endpoint_report(struct route *r, struct owner *o)
 	if (!e)
 		return;
 	if (rc && (!e->rc || o->reported)) {
+		e->of_rules = false;
 		e->rc = rc;
 		str_copy(e->why, sizeof e->why, why);
 		o->reported = true;

@@ -363,6 +363,24 @@ def test_rejected_table_is_told_of_and_tried_again(own_lab):
     assert status(node)["problems"] == []
 
 
+def test_pod_whose_rules_the_kernel_refuses_is_not_attached(watched):
+    """Somebody takes the table while the agent runs: an ADD says so by its code, and leaves nothing."""
+    pod = watched.new_pod("ruleless")
+    holder = subprocess.Popen(watched.argv("nft", "-i"), text=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    try:
+        holder.stdin.write("delete table inet manx; add table inet manx { flags owner; }\n")
+        holder.stdin.flush()
+        wait_for("the agent is refused", lambda: any(p["sub"] == "nft" for p in status(watched)["problems"]))
+        pod.start_add().finish().refused(105, "Operation not permitted")
+        assert status(watched)["cni"]["pods"] == 1         # the other one
+    finally:
+        holder.stdin.close()
+        holder.wait(5)
+    wait_for("the agent has its table", lambda: status(watched)["problems"] == [])
+    pod.add()
+
+
 def status(node):
     answer = node.manx("status", "-o", "json", check=False)
     with contextlib.suppress(ValueError):
