@@ -28,7 +28,7 @@ void loop_close(struct loop *l)
 
 static void run_timers(struct loop *l)
 {
-	uint64_t now = now_ms();	/* read once: a timer that sets itself to 0 waits for the next turn */
+	uint64_t now = now_ms();	/* read once: a timer that sets itself to 0 keeps the turn for this millisecond at most */
 
 	while (l->timers && l->timers->due_ms <= now) {
 		struct timer *t = l->timers;

@@ -42,17 +42,14 @@ static void server_pause(struct server *s)
 
 static void server_resume(struct server *s)
 {
-	if (!s->pause.on)
-		return;
 	timer_del(s->loop, &s->pause);
-	watch_add(s->loop, &s->watch, EPOLLIN);
+	if (watch_add(s->loop, &s->watch, EPOLLIN) < 0)
+		timer_set(s->loop, &s->pause, ACCEPT_PAUSE_MS);
 }
 
 static void on_pause_end(struct timer *t)
 {
-	struct server *s = container_of(t, struct server, pause);
-
-	watch_add(s->loop, &s->watch, EPOLLIN);
+	server_resume(container_of(t, struct server, pause));
 }
 
 static void conn_free(struct conn *c)
@@ -71,7 +68,8 @@ static void conn_free(struct conn *c)
 	for (int i = 0; i < FRAME_FDS; i++)
 		if (c->fds[i] >= 0)
 			close(c->fds[i]);
-	server_resume(s);
+	if (s->pause.on)
+		server_resume(s);
 	str_free(&c->payload);
 	str_free(&c->answer);
 	free(c);
@@ -278,7 +276,8 @@ int server_open(struct server *s, struct loop *l, const char *path, void (*handl
 		return err_set(e, errno, "%s: %s", path, strerror(errno));
 	str_copy(s->path, sizeof s->path, path);
 	s->watch.fd = keep_fd(&fd);
-	return watch_add(l, &s->watch, EPOLLIN);
+	rc = watch_add(l, &s->watch, EPOLLIN);
+	return rc < 0 ? err_set(e, -rc, "%s: %s", path, strerror(-rc)) : 0;
 }
 
 void server_close(struct server *s)

@@ -58,25 +58,36 @@ static void assert_later(struct ipam *ipam, const char *key, const struct err *e
 	timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
 }
 
+static void assertion_free(struct assertion *a)
+{
+	for (struct assertion **at = &a->ipam->assertions; *at; at = &(*at)->next)
+		if (*at == a) {
+			*at = a->next;
+			break;
+		}
+	arena_free(&a->mem);
+	free(a);
+}
+
+void assertions_free(struct ipam *ipam)
+{
+	while (ipam->assertions)
+		assertion_free(ipam->assertions);
+}
+
 static void on_asserted(struct ipam_request *r)
 {
 	struct assertion *a = container_of(r, struct assertion, request);
 	struct ipam *ipam = a->ipam;
 	const struct endpoint *ep = table_find(&ipam->model->endpoints, a->key);
 
-	for (struct assertion **at = &ipam->assertions; *at; at = &(*at)->next)
-		if (*at == a) {
-			*at = a->next;
-			break;
-		}
 	if (r->code == IPAM_ADDRESS_TAKEN && ep)
 		name_duplicate(ipam, ep, &r->fixed[a->family]);
 	else if (r->code && ep)
 		assert_later(ipam, a->key, &r->err);
 	if (!r->code && !ep)		/* the pod went meanwhile */
 		ipam_release(ipam, r->owner.handle, r->ips, NULL, NULL);
-	arena_free(&a->mem);
-	free(a);
+	assertion_free(a);
 }
 
 static bool is_asserted(const struct ipam *ipam, const struct endpoint *ep, int family)

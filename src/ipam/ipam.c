@@ -44,6 +44,7 @@ void ipam_free(struct ipam *ipam)
 	timer_del(ipam->loop, &ipam->patience);
 	timer_del(ipam->loop, &ipam->unclaim.timer);
 	reserve_free(ipam);
+	assertions_free(ipam);
 	for (struct release *r = ipam->releases, *next; r; r = next) {
 		next = r->next;
 		free(r->handle);
@@ -51,6 +52,7 @@ void ipam_free(struct ipam *ipam)
 	}
 	for (struct flight *f = ipam->flights, *next; f; f = next) {
 		next = f->next;
+		row_free(f->copy ? &f->copy->row : NULL);
 		free(f);
 	}
 	for (struct handle_sync *s = ipam->syncs, *next; s; s = next) {

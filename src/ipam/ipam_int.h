@@ -150,6 +150,7 @@ void handles_check(struct ipam *ipam);	/* once: handles of own blocks, lost ones
 
 /* assert.c */
 void assert_run(struct ipam *ipam);
+void assertions_free(struct ipam *ipam);
 
 /* reserve.c */
 void reserve_init(struct ipam *ipam);

@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "base/util.h"
 
+enum { PROBLEM_KEY_MAX = 400 };
+
 /* Every table of the model, in the order in which it is torn down. */
 static const struct {
 	size_t offset;
@@ -211,13 +213,19 @@ unsigned model_pod_mtu(const struct model *m)
 	return least;
 }
 
+/* what is up to a file's name or an endpoint's key: a cut one would be another's, too. */
+static void problem_key(char key[PROBLEM_KEY_MAX], const char *sub, const char *what)
+{
+	snprintf(key, PROBLEM_KEY_MAX, "%s %s", sub, what);
+}
+
 void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
 {
 	struct problem *p = row_new(sizeof *p);
-	char key[160], text[256];
+	char key[PROBLEM_KEY_MAX], text[256];
 	va_list ap;
 
-	snprintf(key, sizeof key, "%s %s", sub, what);
+	problem_key(key, sub, what);
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
@@ -231,9 +239,9 @@ void model_problem(struct model *m, const char *sub, const char *what, const cha
 
 void model_problem_clear(struct model *m, const char *sub, const char *what)
 {
-	char key[160];
+	char key[PROBLEM_KEY_MAX];
 
-	snprintf(key, sizeof key, "%s %s", sub, what);
+	problem_key(key, sub, what);
 	table_del(&m->problems, key);
 }
 

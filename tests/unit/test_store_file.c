@@ -333,6 +333,21 @@ static void test_broken_file_at_the_start_stops_nobody(void **state)
 	assert_int_equal(logged("a.json:1:"), 1);
 }
 
+static void test_files_of_long_names_have_a_problem_each(void **state)
+{
+	char name[2][220];
+
+	(void)state;
+	start();
+	for (int i = 0; i < 2; i++) {
+		snprintf(name[i], sizeof name[i], "%0200d-%d.json", 0, i);
+		write_file(name[i], "{");
+	}
+	assert_int_equal(a.model.problems.count, 2);
+	write_file(name[0], NS("x", "1"));
+	assert_int_equal(a.model.problems.count, 1);
+}
+
 static void test_bad_object_keeps_its_last_good_state(void **state)
 {
 	(void)state;
@@ -1375,6 +1390,7 @@ int main(void)
 		T(test_links_work_as_configmap_mounts_make_them),
 		T(test_broken_syntax_keeps_what_the_file_last_gave),
 		T(test_broken_file_at_the_start_stops_nobody),
+		T(test_files_of_long_names_have_a_problem_each),
 		T(test_bad_object_keeps_its_last_good_state),
 		T(test_kinds_that_are_not_ours_are_said_once_a_file),
 		T(test_yaml_holds_objects_documents_lists_and_arrays),
