@@ -229,19 +229,11 @@ static struct flight *block_borrow(struct ipam *ipam, const struct ipam_ask *a, 
 /* The block of a fixed address, whoever's it is. */
 static struct flight *block_of(struct ipam *ipam, const struct addr *fixed, bool *busy)
 {
-	const struct block *b;
+	const struct block *b = model_block_of(ipam->model, fixed);
+	struct flight *f = b ? flight_of(ipam, b) : NULL;
 
-	*busy = false;
-	table_each(&ipam->model->blocks, b) {
-		struct flight *f;
-
-		if (b->deleted || block_ordinal(b, fixed) < 0)
-			continue;
-		f = flight_of(ipam, b);
-		*busy = f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals));
-		return *busy ? NULL : f ? f : flight_open(ipam, b);
-	}
-	return NULL;
+	*busy = f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals));
+	return *busy || !b ? NULL : f ? f : flight_open(ipam, b);
 }
 
 static void ask_refuse(struct ipam *ipam, struct ipam_ask *a, int code, const char *why)

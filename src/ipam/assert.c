@@ -33,15 +33,9 @@ static enum standing standing_in(const struct ipam *ipam, const struct block_att
 
 static enum standing standing(const struct ipam *ipam, const struct endpoint *ep, const struct addr *ip)
 {
-	const struct block *b;
+	const struct block *b = model_block_of(ipam->model, ip);
 
-	table_each(&ipam->model->blocks, b) {
-		int ordinal = b->deleted ? -1 : block_ordinal(b, ip);
-
-		if (ordinal >= 0)
-			return standing_in(ipam, block_attribute(b, ordinal), ep, ip);
-	}
-	return STANDING_FREE;
+	return b ? standing_in(ipam, block_attribute(b, block_ordinal(b, ip)), ep, ip) : STANDING_FREE;
 }
 
 static void name_duplicate(const struct ipam *ipam, const struct endpoint *ep, const struct addr *ip)

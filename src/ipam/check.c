@@ -56,20 +56,10 @@ static bool is_hidden(const struct block_attribute *a)
 	return a->handle && (str_prefix(a->handle, RESERVE_PREFIX) || str_prefix(a->handle, IPAM_DELEGATED));
 }
 
-/* The attribute of an allocated address, and its block; NULL: no block gives it to anybody. */
-static const struct block_attribute *attribute_of(const struct ipam *ipam, const struct addr *ip, const struct block **in)
+/* The attribute of an allocated address in its block, if there is one; NULL: no block gives it to anybody. */
+static const struct block_attribute *attribute_in(const struct block *b, const struct addr *ip)
 {
-	const struct block *b;
-
-	table_each(&ipam->model->blocks, b) {
-		int ordinal = b->deleted ? -1 : block_ordinal(b, ip);
-		const struct block_attribute *a = ordinal >= 0 ? block_attribute(b, ordinal) : NULL;
-
-		*in = b;
-		if (a)
-			return a;
-	}
-	return NULL;
+	return b ? block_attribute(b, block_ordinal(b, ip)) : NULL;
 }
 
 /* --- leaked --- */
@@ -132,8 +122,8 @@ static void check_live(const struct ipam *ipam, const struct live *l, const stru
 	char reason[700];
 
 	for (int f = 0; f < FAMILIES; f++) {
-		const struct block *b;
-		const struct block_attribute *a = ips[f].family ? attribute_of(ipam, &ips[f], &b) : NULL;
+		const struct block *b = ips[f].family ? model_block_of(ipam->model, &ips[f]) : NULL;
+		const struct block_attribute *a = attribute_in(b, &ips[f]);
 
 		if (!a || block_reserves(a, l->node) || (l->handle ? a->handle && strcmp(a->handle, l->handle) == 0 :
 				       is_of_container(a->handle, l->container)))
@@ -188,8 +178,7 @@ static const char *pod_with(const struct ipam *ipam, const struct addr *ip)
 
 const char *ipam_releasable(const struct ipam *ipam, const struct addr *ip, struct err *e)
 {
-	const struct block *b;
-	const struct block_attribute *a = attribute_of(ipam, ip, &b);
+	const struct block_attribute *a = attribute_in(model_block_of(ipam->model, ip), ip);
 	const struct addr_text text = addr_text(ip);
 	const char *pod = pod_with(ipam, ip);
 

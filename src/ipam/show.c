@@ -1,6 +1,7 @@
 /* `manx ipam show`: the cluster's blocks. */
 #include <string.h>
 
+#include "base/util.h"
 #include "ipam/ipam_int.h"
 
 static const char *block_state(const struct ipam *ipam, const struct block *b)
@@ -16,15 +17,22 @@ static const char *block_state(const struct ipam *ipam, const struct block *b)
 	return a && !a->deleted ? states[a->state] : "orphan";
 }
 
-static const struct block *block_after(const struct ipam *ipam, const struct block *last)
+static int by_cidr(const void *a, const void *b)
 {
-	const struct block *b, *next = NULL;
+	return prefix_cmp(&(*(const struct block *const *)a)->cidr, &(*(const struct block *const *)b)->cidr);
+}
+
+/* In order, NULL at the end; the caller frees it. */
+static const struct block **blocks_sorted(const struct ipam *ipam)
+{
+	const struct block **all = xcalloc(ipam->model->blocks.count + 1, sizeof *all), *b;
+	unsigned count = 0;
 
 	table_each(&ipam->model->blocks, b)
-		if (!b->deleted && (!last || prefix_cmp(&b->cidr, &last->cidr) > 0) &&
-		    (!next || prefix_cmp(&b->cidr, &next->cidr) < 0))
-			next = b;
-	return next;
+		if (!b->deleted)
+			all[count++] = b;
+	qsort(all, count, sizeof *all, by_cidr);
+	return all;
 }
 
 struct block_counts { unsigned used, reserved, free; };
@@ -40,13 +48,13 @@ static struct block_counts counts_of(const struct ipam *ipam, const struct block
 	return c;
 }
 
-static void show_json(const struct ipam *ipam, struct str *out)
+static void show_json(const struct ipam *ipam, const struct block *const *blocks, struct str *out)
 {
 	struct json_out o = { .to = out };
 
 	json_open(&o, NULL, '{');
 	json_open(&o, "blocks", '[');
-	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
+	for (const struct block *b; (b = *blocks); blocks++) {
 		const struct block_counts c = counts_of(ipam, b);
 
 		json_open(&o, NULL, '{');
@@ -73,11 +81,11 @@ static void show_pools(const struct ipam *ipam, struct str *out)
 			   p->disabled ? "  disabled" : "", p->refused ? "  not used: " : "", p->refused ? p->refused : "");
 }
 
-static void show_text(const struct ipam *ipam, struct str *out)
+static void show_text(const struct ipam *ipam, const struct block *const *blocks, struct str *out)
 {
 	show_pools(ipam, out);
 	str_printf(out, "%-24s %-20s %5s %8s %5s %5s  %s\n", "BLOCK", "NODE", "USED", "RESERVED", "FREE", "SIZE", "STATE");
-	for (const struct block *b = NULL; (b = block_after(ipam, b)); ) {
+	for (const struct block *b; (b = *blocks); blocks++) {
 		const struct block_counts c = counts_of(ipam, b);
 
 		str_printf(out, "%-24s %-20s %5u %8u %5u %5u  %s\n", b->row.key, b->node ? b->node : "-", c.used, c.reserved,
@@ -87,10 +95,12 @@ static void show_text(const struct ipam *ipam, struct str *out)
 
 void ipam_show(const struct ipam *ipam, struct str *out, bool json)
 {
+	autofree const struct block **blocks = blocks_sorted(ipam);
+
 	if (json)
-		show_json(ipam, out);
+		show_json(ipam, blocks, out);
 	else
-		show_text(ipam, out);
+		show_text(ipam, blocks, out);
 }
 
 struct ipam_counts ipam_own_counts(const struct ipam *ipam)

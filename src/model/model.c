@@ -102,6 +102,21 @@ const struct pool *model_pool_of(const struct model *m, const struct addr *a)
 	return NULL;
 }
 
+/* By its name, which the pool's block size tells; else it is from before an edit of the pool. */
+const struct block *model_block_of(const struct model *m, const struct addr *a)
+{
+	const struct pool *p = model_pool_of(m, a);
+	const struct prefix cidr = prefix_mask((struct prefix){ *a, p ? p->block_size : 0 });
+	const struct block *b = p ? table_find(&m->blocks, prefix_text(&cidr).s) : NULL;
+
+	if (b && !b->deleted)
+		return b;
+	table_each(&m->blocks, b)
+		if (!b->deleted && prefix_has(&b->cidr, a))
+			return b;
+	return NULL;
+}
+
 const struct ipam_config *model_ipam_config(const struct model *m)
 {
 	static const struct ipam_config defaults = { .auto_allocate = true };

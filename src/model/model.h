@@ -211,6 +211,9 @@ const struct node *model_self(const struct model *m);		/* our Node object, or NU
 /* The usable pool that holds a, whether disabled or not; NULL when none does. */
 const struct pool *model_pool_of(const struct model *m, const struct addr *a);
 
+/* The block that holds a, or NULL. */
+const struct block *model_block_of(const struct model *m, const struct addr *a);
+
 /* What the datastore says, or the defaults. */
 const struct ipam_config *model_ipam_config(const struct model *m);
 /* Is all of it in reservations? */

@@ -1349,6 +1349,77 @@ static void random_load_with_a_reserve_loses_nothing(void **state)
 	assert_true(reserved() <= 12);
 }
 
+static struct block *give_block(const char *cidr)
+{
+	struct prefix p;
+	struct block *b;
+
+	assert_int_equal(prefix_parse(&p, cidr, NULL), 0);
+	b = block_new(&p, "edge2", wall_ns());
+	b->row.digest = ++fake.version;
+	table_put(&model.blocks, &b->row);
+	return b;
+}
+
+static const char *block_of(const char *ip)
+{
+	const struct block *b;
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, ip, NULL), 0);
+	b = model_block_of(&model, &a);
+	return b ? b->row.key : "none";
+}
+
+/* Whatever its size, and whether or not a pool has it. */
+static void an_address_is_found_in_its_block(void **state)
+{
+	(void)state;
+	put_pool("p", "10.42.0.0/16", 26);
+	put_pool("p6", "fd00:42::/48", 122);
+	give_block("10.42.1.64/26");
+	give_block("10.42.2.16/28");
+	give_block("10.42.16.0/20");
+	give_block("10.99.0.0/26");
+	give_block("fd00:42::40/122");
+	assert_string_equal(block_of("10.42.1.64"), "10.42.1.64/26");
+	assert_string_equal(block_of("10.42.1.127"), "10.42.1.64/26");
+	assert_string_equal(block_of("10.42.1.128"), "none");
+	assert_string_equal(block_of("10.42.2.31"), "10.42.2.16/28");
+	assert_string_equal(block_of("10.42.2.32"), "none");
+	assert_string_equal(block_of("10.42.31.255"), "10.42.16.0/20");
+	assert_string_equal(block_of("10.99.0.1"), "10.99.0.0/26");
+	assert_string_equal(block_of("fd00:42::7f"), "fd00:42::40/122");
+	assert_string_equal(block_of("fd00:42::80"), "none");
+	give_block("10.42.1.64/26")->deleted = true;
+	assert_string_equal(block_of("10.42.1.64"), "none");
+}
+
+static void blocks_are_shown_in_order(void **state)
+{
+	autostr struct str out = { 0 };
+	const char *at;
+	(void)state;
+
+	put_pool("p", "10.42.0.0/16", 26);
+	for (int i = 40; i > 0; i--) {
+		char cidr[32];
+
+		snprintf(cidr, sizeof cidr, "10.42.%d.0/26", i * 7 % 41);
+		give_block(cidr)->deleted = i == 1;		/* 7 */
+	}
+	ipam_show(ipam, &out, false);
+	assert_null(strstr(out.s, "10.42.7.0/26"));
+	at = out.s;
+	for (int i = 1; i <= 40; i++) {
+		char cidr[32];
+
+		snprintf(cidr, sizeof cidr, "\n10.42.%d.0/26 ", i);
+		if (i != 7)
+			assert_non_null(at = strstr(at, cidr));
+	}
+}
+
 static int fresh_pods(void **state)
 {
 	memset(pods, 0, sizeof pods);
@@ -1360,6 +1431,8 @@ static int fresh_pods(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(an_address_is_found_in_its_block),
+		TEST(blocks_are_shown_in_order),
 		TEST(the_first_pod_claims_a_block_in_two_phases),
 		TEST(a_hundred_at_once_need_two_writes_a_block),
 		TEST(a_full_pool_is_named_and_the_other_family_is_given_back),
