@@ -1,40 +1,60 @@
 #include "base/err.h"
 
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Of UTF-8: not the first byte of a character. */
+static bool is_inside(char c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+void err_text(char *to, size_t size, const char *fmt, va_list ap)
+{
+	char *text, *tail;
+	int len = vasprintf(&text, fmt, ap);
+	size_t ends = (size - 4) / 2, head = ends;
+
+	if (len < 0) {
+		snprintf(to, size, "out of memory");
+		return;
+	}
+	if ((size_t)len < size) {
+		memcpy(to, text, (size_t)len + 1);
+	} else {
+		for (tail = text + len - ends; is_inside(*tail); )
+			tail++;
+		while (head && is_inside(text[head]))
+			head--;
+		snprintf(to, size, "%.*s...%s", (int)head, text, tail);
+	}
+	free(text);
+}
 
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
-	char text[sizeof e->text];	/* the arguments may point into e->text */
 	va_list ap;
 
 	if (!e)
 		return -code;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
 	e->code = code;
-	memcpy(e->text, text, sizeof text);
 	return -code;
 }
 
 void err_prefix(struct err *e, const char *fmt, ...)
 {
-	char text[sizeof e->text];
-	size_t len, rest;
+	char place[sizeof e->text];
 	va_list ap;
 
 	if (!e)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(place, sizeof place, fmt, ap);
 	va_end(ap);
-	len = strlen(text);
-	rest = strlen(e->text);
-	if (rest > sizeof text - 1 - len)
-		rest = sizeof text - 1 - len;
-	memcpy(text + len, e->text, rest);
-	text[len + rest] = '\0';
-	memcpy(e->text, text, len + rest + 1);
+	err_set(e, e->code, "%s%s", place, e->text);
 }

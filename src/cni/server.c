@@ -156,7 +156,7 @@ void request_fail(struct cni_request *r, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	fail(r, CNI_FAILED, code, text);
 }

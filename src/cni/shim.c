@@ -84,7 +84,7 @@ int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	result_error(&out, s->version, code, text);
 	shim_put(STDOUT_FILENO, &out);

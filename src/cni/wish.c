@@ -41,7 +41,7 @@ static int refuse(struct wishes *w, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	w->code = code;
 	return err_set(w->e, EINVAL, "%s: %s", w->place, text);

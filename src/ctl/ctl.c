@@ -93,7 +93,7 @@ void ctl_refuse(struct ctl_call *c, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	str_clear(&c->out);
 	str_printf(&c->err, "manx: %s\n", text);

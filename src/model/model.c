@@ -242,7 +242,7 @@ void model_problem(struct model *m, const char *sub, const char *what, const cha
 
 	problem_key(key, sub, what);
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	p->row.key = arena_str(&p->row.mem, key);
 	p->sub = arena_str(&p->row.mem, sub);

@@ -57,7 +57,7 @@ static int refuse(struct json_ctx *c, json_value v, const char *more, const char
 
 	if (c->e->code)
 		return -EINVAL;
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	path_text(c->j, c->root, v, path);
 	json_place(c->j, v, &line, &column);
 	return err_set(c->e, EINVAL, "%u:%u: %s%s%s%s%s", line, column, path, *path && *more ? "." : "", more,

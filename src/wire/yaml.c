@@ -42,7 +42,7 @@ static int __attribute__((format(printf, 3, 4))) refuse(struct reader *r, const 
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	return err_set(r->e, EINVAL, "%zu:%zu: %s", at->line + 1, at->column + 1, text);
 }
