@@ -78,9 +78,13 @@ static void on_addr(void *ctx, const struct nlmsghdr *h)
 {
 	struct view *v = ctx;
 	struct rtnl_addr a;
+	uint32_t unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_TEMPORARY;
 
-	if (v->addr_count == ADDRS_MAX || !rtnl_addr_parse(h, &a) || a.scope != RT_SCOPE_UNIVERSE ||
-	    (a.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_TEMPORARY)) ||
+	if (v->addr_count == ADDRS_MAX || !rtnl_addr_parse(h, &a) || a.scope != RT_SCOPE_UNIVERSE)
+		return;
+	if (a.address.addr.family == AF_INET)
+		unusable &= ~IFA_F_TEMPORARY;	/* of IPv4 the same bit says only that it is not its subnet's first */
+	if ((a.flags & unusable) ||
 	    addr_is_link_local(&a.address.addr) || addr_is_loopback(&a.address.addr))
 		return;
 	v->addrs[v->addr_count++] = a;
