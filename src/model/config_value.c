@@ -139,7 +139,7 @@ static int parse_given(struct node_address *a, const char *text, struct err *e)
 			return -EINVAL;
 		host = prefix_host(&p.addr);
 		if (special_range(&host))
-			return err_set(e, EINVAL, "%s: a %s address is no node address", one, special_range(&host));
+			return err_set(e, EINVAL, "%s: no node address: it is %s", one, special_range(&host));
 		to = &a->given[family_index(p.addr.family)];
 		if (to->addr.family)
 			return err_set(e, EINVAL, "%s: a second address of one family", one);

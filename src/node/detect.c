@@ -236,10 +236,14 @@ static void uplink_put(struct node_agent *n, const struct uplink *up)
 	row->row = fresh;
 	row->row.key = "self";
 	row->row.digest = fnv64a(&sum, sizeof sum);
-	if (table_put(&n->model->uplinks, &row->row))
-		for (int f = 0; f < FAMILIES; f++)
-			if (up->address[f].addr.family)
-				log_info("node", "address %s, mtu %u", prefix_text(&up->address[f]).s, up->mtu[f]);
+	if (!table_put(&n->model->uplinks, &row->row))
+		return;
+	for (int f = 0; f < FAMILIES; f++) {
+		if (up->ifindex[f])
+			log_info("node", "address %s, mtu %u", prefix_text(&up->address[f]).s, up->mtu[f]);
+		else if (up->address[f].addr.family)
+			log_warn("node", "address %s, which no link has", prefix_text(&up->address[f]).s);
+	}
 }
 
 void detect_run(struct node_agent *n)
@@ -248,6 +252,7 @@ void detect_run(struct node_agent *n)
 	autofree struct view *v = xcalloc(1, sizeof *v);
 	struct uplink up;
 	struct err e = { 0 };
+	const struct prefix *absent = NULL;
 	bool any = false;
 
 	if (look(n, v, &e) < 0) {
@@ -264,11 +269,16 @@ void detect_run(struct node_agent *n)
 			up.ifindex[f] = a->ifindex;
 			up.mtu[f] = link_mtu(v, a->ifindex);
 		}
-		if (want->how == ADDRESS_GIVEN && want->given[f].addr.family)
+		if (want->how == ADDRESS_GIVEN && want->given[f].addr.family) {
 			up.address[f] = want->given[f];	/* the length, too, is as given */
+			absent = a ? absent : &want->given[f];
+		}
 		any |= up.address[f].addr.family != 0;
 	}
-	if (any)
+	if (absent)
+		model_problem(n->model, "node", "address", "correct node_address, or give a link this address",
+			      "no link of this node has its node_address %s", prefix_text(absent).s);
+	else if (any)
 		model_problem_clear(n->model, "node", "address");
 	else
 		model_problem(n->model, "node", "address", "give the node an address or set node_address",

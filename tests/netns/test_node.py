@@ -70,6 +70,21 @@ def test_address_is_found_though_the_gateway_does_not_answer(node):
         node.lab.fabric.batch("link set br0 up")
 
 
+def test_given_address_that_no_link_has_is_named_until_one_has_it(node):
+    node.restart(node_address="198.51.100.8/24")
+
+    def problems():
+        return [p["text"] for p in node.show("status")["problems"]]
+    try:
+        assert problems() == ["no link of this node has its node_address 198.51.100.8/24"]
+        assert "address 198.51.100.8/24, which no link has" in node.log()
+        node.batch("addr add 198.51.100.8/24 dev eth1")
+        wait_for("the problem is gone", lambda: not problems())
+    finally:
+        node.batch("addr del 198.51.100.8/24 dev eth1")
+        node.restart(node_address="auto")
+
+
 def tunnel_notes(lab):
     notes = lab.objects("nodes")["edge-07"]["metadata"]["annotations"]
     return notes if {"projectcalico.org/IPv4VXLANTunnelAddr", "projectcalico.org/IPv6VXLANTunnelAddr"} <= set(notes) else None
