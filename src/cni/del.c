@@ -60,6 +60,8 @@ void del_begin(struct cni_request *r)
 		return;
 	}
 	ep = table_find(&c->model->endpoints, r->key);
+	if (ep)
+		r->handle = arena_str(&r->mem, ep->handle);	/* the network may have another name by now */
 	r->waiting_pass = true;
 	r->waiting_release = ep || !handle_is_shared(r);
 	if (ep) {

@@ -63,10 +63,14 @@ bool cni_pod_valid(const char *text)
 	return word_valid(text, 253);
 }
 
-/* What the kernel refuses as a link's name, and "%", which it would replace by a number. */
+/* What the kernel refuses as a link's name, the last two for their folders in /proc/sys; and "%", which it would replace. */
 bool cni_ifname_valid(const char *text)
 {
+	static const char *const taken[] = { ".", "..", "all", "default" };
 	size_t len = text ? strlen(text) : 0;
 
-	return len && len < 16 && strcmp(text, ".") != 0 && strcmp(text, "..") != 0 && !strpbrk(text, "/:% \t\n\v\f\r");
+	for (size_t i = 0; len && i < ARRAY_SIZE(taken); i++)
+		if (strcmp(text, taken[i]) == 0)
+			return false;
+	return len && len < 16 && !strpbrk(text, "/:% \t\n\v\f\r");
 }

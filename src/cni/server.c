@@ -222,9 +222,11 @@ static const char *joined(struct arena *mem, const char *a, char between, const 
 /* Whose attachment it is.  False when it was refused (and answered). */
 static bool read_attachment(struct cni_request *r)
 {
-	if (!cni_name_valid(r->container) || !cni_ifname_valid(r->ifname)) {
-		request_fail(r, CNI_ENVIRONMENT, "CNI_CONTAINERID %s or CNI_IFNAME %s is not valid",
-			     r->container ? r->container : "(none)", r->ifname ? r->ifname : "(none)");
+	const bool named = cni_name_valid(r->container);
+	const char *bad = named ? r->ifname : r->container;
+
+	if (!named || !cni_ifname_valid(r->ifname)) {
+		request_fail(r, CNI_ENVIRONMENT, "%s %s is not valid", named ? "CNI_IFNAME" : "CNI_CONTAINERID", bad ? bad : "(none)");
 		return false;
 	}
 	if (!*r->pod || !*r->namespace)

@@ -236,6 +236,14 @@ def test_del_after_the_namespace_died_gives_the_addresses_back(one):
     assert used(one) == before
 
 
+def test_del_after_the_network_was_renamed_gives_the_addresses_back(one):
+    pod = one.pod("renamed")
+    before = sum(b["used"] for b in one.show("ipam", "show")["blocks"])
+    one.cni("DEL", pod.container, pod.path, conf={"name": "another-name"}, **pod.identity()).ok()
+    assert sum(b["used"] for b in one.show("ipam", "show")["blocks"]) == before - 2
+    assert one.show("ipam", "check") == {"leaked": [], "duplicate": []}
+
+
 def test_late_del_of_an_old_sandbox_leaves_the_new_one(one, web):
     old = one.pod("reborn")
     new = one.pod("reborn")
@@ -331,12 +339,12 @@ def test_unknown_command_is_code_4(one, bare):
 
 @pytest.mark.parametrize("container", ["../../etc", "-x", "a b", "a/b"])
 def test_bad_container_id_is_code_4(one, bare, container):
-    one.cni("ADD", container, bare.path, **bare.identity()).refused(4)
+    one.cni("ADD", container, bare.path, **bare.identity()).refused(4, "CNI_CONTAINERID")
 
 
 @pytest.mark.parametrize("ifname", ["a/b", ".", "..", "sixteen-letters-", "a b", "a:b"])
 def test_bad_interface_name_is_code_4(one, bare, ifname):
-    one.cni("ADD", bare.container, bare.path, ifname=ifname, **bare.identity()).refused(4)
+    one.cni("ADD", bare.container, bare.path, ifname=ifname, **bare.identity()).refused(4, "CNI_IFNAME %s is" % ifname)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"cniVersion":"1.0.0","name":}', "[]", "\0\0\0"])

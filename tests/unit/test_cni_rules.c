@@ -58,7 +58,8 @@ static void names_make_no_path(void **state)
 static void interface_names_are_the_kernels(void **state)
 {
 	static const char *const good[] = { "e", "eth0", "a.1", "...", "fifteen-letters", "net\"1" };
-	static const char *const bad[] = { "", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\n", "eth%d", "sixteen-letters-" };
+	static const char *const bad[] = { "", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\n", "eth%d", "sixteen-letters-",
+					   "all", "default" };
 	(void)state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
