@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { CONNS_MAX = 1024, REQUEST_MS = 10000, CONNECT_PAUSE_MS = 20, ACCEPT_PAUSE_MS = 200 };
+enum { CONNS_MAX = 1024, REQUEST_MS = 10000, CONNECT_PAUSE_MS = 20, ACCEPT_PAUSE_MS = 200, SEND_S = 5 };
 
 void frame_header(uint8_t out[FRAME_HEADER], uint8_t kind, uint8_t status, uint32_t length)
 {
@@ -297,14 +297,19 @@ int frame_connect(const char *path, unsigned wait_ms)
 {
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	const struct timespec pause = { .tv_nsec = CONNECT_PAUSE_MS * 1000000 };
+	const struct timeval limit = { .tv_sec = SEND_S };
 	struct sockaddr_un a;
 
 	if (fd < 0)
 		return -errno;
 	if (address(&a, path) < 0)
 		return -ENAMETOOLONG;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)	/* for a place in the queue, too */
+		return -errno;
 	for (unsigned waited = 0; connect(fd, (struct sockaddr *)&a, sizeof a) < 0; waited += CONNECT_PAUSE_MS) {
-		if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
+		if (errno == EAGAIN)
+			return -ETIMEDOUT;
+		if (errno != ENOENT && errno != ECONNREFUSED && errno != EINTR)
 			return -errno;
 		if (waited >= wait_ms)
 			return -errno;
@@ -321,7 +326,7 @@ static int send_all(int fd, struct msghdr *msg)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		msg->msg_control = NULL;	/* descriptors went with the first byte */
 		msg->msg_controllen = 0;
 		for (; msg->msg_iovlen && (size_t)n >= msg->msg_iov->iov_len; msg->msg_iov++, msg->msg_iovlen--)

@@ -63,8 +63,9 @@ bool conn_answer(struct conn *c, uint8_t status, const char *data, size_t len);
 
 /*
  * The other end, blocking.  connect: a descriptor (again every 20 ms for wait_ms while nobody listens), or
- * -ENOENT/-ECONNREFUSED (nobody listens), -EACCES, ...  send: one request.  answer: -ETIMEDOUT when nothing comes for
- * answer_ms (not 0), -ECONNRESET (the agent went away), -errno.
+ * -ENOENT/-ECONNREFUSED (nobody listens), -ETIMEDOUT (whoever listens accepts nothing for 5 s), -EACCES, ...  send: one
+ * request, -ETIMEDOUT when none of it is taken for 5 s.  answer: -ETIMEDOUT when nothing comes for answer_ms (not 0),
+ * -ECONNRESET (the agent went away), -errno.
  */
 int frame_connect(const char *path, unsigned wait_ms);
 int frame_send(int fd, uint8_t kind, const char *data, size_t len, const int *fds, unsigned fd_count);

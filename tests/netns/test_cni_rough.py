@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lab import ping, wait_for
+from lab import BINARY, ping, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,24 @@ def test_a_thousand_connections_keep_nobody_out(one):
             s.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_for("the addresses are given back", lambda: used(one) == 0)
+
+
+def test_whoever_accepts_nobody_is_not_waited_for(one, lab):
+    """The queue of the socket is full: what comes now has no place in it."""
+    path = str(lab.dir / "deaf.sock")
+    pod = one.new_pod("unheard")
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(path)
+        deaf.listen(0)
+        first.connect(path)
+        calls = [pod.start_add(conf={"socket": path}),
+                 one.cni_start("STATUS", None, None, None, conf={"socket": path, "cniVersion": "1.1.0"})]
+        ask = run([BINARY, "status", "--socket", path], check=False)
+        assert ask.returncode == 1 and ask.stderr == "manx: %s: Operation timed out\n" % path
+        for call, code in zip(calls, (11, 50)):
+            answer = call.finish()
+            answer.refused(code, path, "timed out")
+            assert 4_000 < answer.ms < 8_000
 
 
 @pytest.mark.parametrize("text", [b"", b"\x01", b"\x01\x01\0\0\0\0\0\x20CNI_COMMAND=ADD", b"\xff" * 64, b"\x01\x01\0\0\xff\xff\xff\xff"])
