@@ -2,7 +2,7 @@
 #                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-cross, check-fresh, check-policy, check-qemu: one part
+# make check-all      and what takes longer; check-cross, check-fresh, check-kill, check-policy, check-qemu: one part
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
@@ -20,7 +20,7 @@
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
         install licences check-install check-size check-given \
-        analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-qemu initramfs demo bench FORCE
+        analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-qemu initramfs demo bench FORCE
 all:
 
 Q := $(if $(V),,@)
@@ -223,15 +223,19 @@ comma := ,
 PYTEST := PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider
 QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check check-policy link-test check-given repro check-cross check-fresh analyze check-qemu
+check-all: check check-policy check-kill link-test check-given repro check-cross check-fresh analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
-	NETPOL_SCENARIOS=$${NETPOL_SCENARIOS:-60} $(PYTEST) tests/netns
+	NETPOL_SCENARIOS=$${NETPOL_SCENARIOS:-60} KILL_POINTS=$${KILL_POINTS:-15} $(PYTEST) tests/netns
 
 # All random scenarios, of which check-netns runs the first.
 check-policy: all | deps-test
 	$(PYTEST) -k random_scenarios tests/netns/test_netpol.py
+
+# All system calls at which an agent or a plugin is killed, of which check-netns takes some.
+check-kill: all | deps-test
+	$(PYTEST) tests/netns/test_kill.py
 
 check-layers:
 	@awk -f tests/layers.awk $(SRCS) $(HDRS)

@@ -12,296 +12,28 @@ they end with it, however it ends; so do the agents (PR_SET_PDEATHSIG).  Python 
 iproute2, util-linux, iputils-ping.
 """
 import contextlib
-import ctypes
 import hashlib
 import ipaddress
 import json
 import os
 import pathlib
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+import tracing
+from calls import Call, container_id
+from spaces import (Namespace, die_with_parent, isolate, libc, run,  # noqa: F401: what tests take from here
+                    wait_for)
+from traffic import family_of, matrix, ping, tcp, udp  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("MANX", str(ROOT / "build" / "manx"))
 POOLS = ["10.42.0.0/16", "fd00:10:42::/48"]
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 KERNEL_NAMES = ("cali", "vxlan.calico", "vxlan-v6.calico")      # tunl0 comes everywhere with its module
-
-# --- namespaces -----------------------------------------------------------------------------------
-
-libc = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS, CLONE_NEWNET, MNT_DETACH = 0x00020000, 0x40000000, 2
-MS_REC, MS_PRIVATE, PR_SET_PDEATHSIG = 1 << 14, 1 << 18, 1
-isolated = False
-
-
-def syscall(what, rc):
-    if rc != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, "%s: %s" % (what, os.strerror(code)))
-
-
-def isolate():
-    """A mount namespace of our own: whatever happens to this process, no mount of a lab outlives it."""
-    global isolated
-    if not isolated:
-        syscall("unshare", libc.unshare(CLONE_NEWNS))
-        syscall("mount", libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
-        isolated = True
-
-
-def die_with_parent():
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def run(argv, check=True, timeout=30, **kw):
-    """subprocess.run with text, captured output, a time limit, and an error that shows what was said."""
-    kw.setdefault("stdin", subprocess.DEVNULL if "input" not in kw else None)
-    if kw["stdin"] is None:
-        del kw["stdin"]
-    p = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kw)
-    if check and p.returncode != 0:
-        raise AssertionError("%s: exit %d\n%s%s" % (" ".join(argv), p.returncode, p.stdout, p.stderr))
-    return p
-
-
-def wait_for(what, probe, timeout=5.0, step=0.01):
-    """Asks probe() until its answer is true, and returns it; fails after timeout seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        if time.monotonic() > end:
-            raise AssertionError("after %.1f s still not: %s" % (timeout, what))
-        time.sleep(step)
-
-
-class Namespace:
-    """A network namespace, held by a bind mount on a file."""
-
-    def __init__(self, path):
-        self.path = str(path)
-        run(["unshare", "--net=" + self.created(), "ip", "link", "set", "lo", "up"])
-        self.sysctl({"net/ipv6/conf/default/accept_dad": 0, "net/ipv6/conf/all/accept_dad": 0})
-
-    def created(self):
-        open(self.path, "w").close()
-        return self.path
-
-    def remove(self):
-        if os.path.exists(self.path):
-            libc.umount2(self.path.encode(), MNT_DETACH)
-            os.unlink(self.path)
-
-    def inode(self):
-        return os.stat(self.path).st_ino
-
-    @contextlib.contextmanager
-    def entered(self):
-        """This thread is inside; sockets made and /proc/sys/net files opened meanwhile are the namespace's."""
-        home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(self.path, os.O_RDONLY)
-        try:
-            syscall("setns", libc.setns(there, CLONE_NEWNET))
-            try:
-                yield
-            finally:
-                syscall("setns", libc.setns(home, CLONE_NEWNET))
-        finally:
-            os.close(home)
-            os.close(there)
-
-    def argv(self, *argv):
-        return ["nsenter", "--net=" + self.path, *argv]
-
-    def run(self, *argv, **kw):
-        return run(self.argv(*argv), **kw)
-
-    def ip(self, *args, **kw):
-        """`ip -j ARGS`, parsed."""
-        out = self.run("ip", "-j", *" ".join(args).split(), **kw).stdout
-        return [row for row in json.loads(out or "[]") if row]
-
-    def batch(self, *lines):
-        """Commands for `ip -batch`, one a line."""
-        self.run("ip", "-batch", "-", input="\n".join(lines) + "\n")
-
-    def sysctl(self, settings):
-        with self.entered():
-            for key, value in settings.items():
-                with open("/proc/sys/" + key, "w") as f:
-                    f.write(str(value))
-
-    def sysctl_get(self, key):
-        with self.entered(), open("/proc/sys/" + key) as f:
-            return f.read().strip()
-
-    def socket(self, family, kind):
-        with self.entered():
-            return socket.socket(family, kind)
-
-    def links(self):
-        return {row["ifname"]: row for row in self.ip("-d link")}
-
-    def routes(self, family=4, protocol=None):
-        """Routes of the main table by destination; protocol: only that rtm_protocol."""
-        rows = self.ip("-%d -N -d route show table main" % family)
-        return {row["dst"]: row for row in rows if protocol is None or str(row.get("protocol")) == str(protocol)}
-
-
-# --- traffic --------------------------------------------------------------------------------------
-
-def family_of(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-def ping(source, address, wait=1, count=1, size=None):
-    """One echo request (or count), answered within wait seconds?"""
-    more = [] if size is None else ["-M", "do", "-s", str(size)]
-    return source.run("ping", "-n", "-q", "-c", str(count), "-i", "0.01", "-W", str(wait), *more, address,
-                      check=False, timeout=wait * count + 10).returncode == 0
-
-
-def tcp(source, address, server, timeout=1.0):
-    """A connection from source to address, where server listens; a word each way."""
-    with server.socket(family_of(address), socket.SOCK_STREAM) as door, \
-            source.socket(family_of(address), socket.SOCK_STREAM) as here:
-        door.bind((address, 0))
-        door.listen(1)
-        door.settimeout(timeout)
-        here.settimeout(timeout)
-        try:
-            here.connect(door.getsockname())
-            there, _ = door.accept()
-            with there:
-                there.settimeout(timeout)
-                here.sendall(b"ping")
-                if there.recv(4) != b"ping":
-                    return False
-                there.sendall(b"pong")
-                return here.recv(4) == b"pong"
-        except OSError:
-            return False
-
-
-def udp(source, address, server, timeout=1.0, size=4):
-    """One datagram there, one back to where it came from; the source address that the server saw, or None."""
-    with server.socket(family_of(address), socket.SOCK_DGRAM) as there, \
-            source.socket(family_of(address), socket.SOCK_DGRAM) as here:
-        there.bind((address, 0))
-        there.settimeout(timeout)
-        here.settimeout(timeout)
-        try:
-            here.connect(there.getsockname())
-            here.send(b"p" * size)
-            data, peer = there.recvfrom(size)
-            there.sendto(data, peer)
-            return peer[0] if here.recv(size) == data else None
-        except OSError:
-            return None
-
-
-def matrix(pods, family, timeout=1.0):
-    """{(from, to): bool}: who opens a TCP connection to whom; all at once, so a wall costs one timeout."""
-    kind, text = (socket.AF_INET, "v4") if family == 4 else (socket.AF_INET6, "v6")
-    doors, waiting, answer = {}, {}, {}
-    poll = select.poll()
-    try:
-        for pod in pods:
-            doors[pod] = pod.socket(kind, socket.SOCK_STREAM)
-            doors[pod].bind((getattr(pod, text), 0))
-            doors[pod].listen(len(pods))
-        for a in pods:
-            for b in pods:
-                s = a.socket(kind, socket.SOCK_STREAM)
-                s.setblocking(False)
-                s.connect_ex(doors[b].getsockname())
-                waiting[s.fileno()] = (s, (a, b))
-                answer[a, b] = False
-                poll.register(s, select.POLLOUT)
-        end = time.monotonic() + timeout
-        while waiting and time.monotonic() < end:
-            for fd, _ in poll.poll(max(0, (end - time.monotonic()) * 1000)):
-                s, pair = waiting.pop(fd)
-                answer[pair] = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-                poll.unregister(fd)
-                s.close()
-    finally:
-        for s, _ in waiting.values():
-            s.close()
-        for s in doors.values():
-            s.close()
-    return answer
-
-
-# --- CNI ------------------------------------------------------------------------------------------
-
-class Answer:
-    """What a CNI call gave: exit code, stdout, stderr, the JSON of stdout, milliseconds."""
-
-    def __init__(self, argv, code, out, err, ms):
-        self.argv, self.code, self.out, self.err, self.ms = argv, code, out, err, ms
-        try:
-            self.json = json.loads(out) if out.strip() else None
-        except ValueError:
-            self.json = None
-
-    def ok(self):
-        assert self.code == 0, "%s: exit %d: %s %s" % (self.argv, self.code, self.out.strip(), self.err.strip())
-        return self
-
-    def refused(self, code, *words):
-        """Holds the answer against what the specification wants of an error."""
-        assert self.code == 1, "exit %d: %s %s" % (self.code, self.out, self.err)
-        assert self.json, "no JSON on stdout: %r (stderr %r)" % (self.out, self.err)
-        assert self.json.get("code") == code, self.json
-        assert self.json.get("msg"), self.json
-        assert isinstance(self.json.get("cniVersion"), str), self.json
-        assert len(self.err.strip().splitlines()) == 1, "one line on stderr: %r" % self.err
-        text = self.json["msg"] + " " + self.json.get("details", "")
-        for word in words:
-            assert word in text, "%r is not in %r" % (word, text)
-        return self
-
-    def ips(self):
-        return [ip["address"] for ip in self.json["ips"]]
-
-
-class Call:
-    """A CNI call under way."""
-
-    def __init__(self, argv, env, text):
-        self.argv, self.begun = argv, time.monotonic()
-        self.process = subprocess.Popen(argv, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, preexec_fn=die_with_parent)
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(text)
-            self.process.stdin.close()
-        self.process.stdin = None
-
-    def finish(self, timeout=30):
-        try:
-            out, err = self.process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, err = self.process.communicate()
-            raise AssertionError("%s: no end after %d s\n%s%s" % (self.argv, timeout, out, err))
-        return Answer(self.argv, self.process.returncode, out, err, (time.monotonic() - self.begun) * 1000)
-
-    def kill(self):
-        self.process.kill()
-        self.process.communicate()
-
-
-def container_id(text):
-    """64 hex digits, as runtimes make them."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Pod(Namespace):
@@ -332,8 +64,11 @@ class Pod(Namespace):
                 self.v4 = text.split("/")[0]
         return self
 
+    def start_delete(self, **kw):
+        return self.node.cni_start("DEL", self.container, self.path, **self.identity(**kw))
+
     def delete(self, **kw):
-        return self.node.cni("DEL", self.container, self.path, **self.identity(**kw))
+        return self.start_delete(**kw).finish()
 
     def start_check(self, conf=None, netns=None, **kw):
         """CHECK with what ADD gave as prevResult."""
@@ -356,8 +91,6 @@ class Pod(Namespace):
 def host_if(namespace, pod):
     return "cali" + hashlib.sha1(("%s.%s" % (namespace, pod)).encode()).hexdigest()[:11]
 
-
-# --- nodes ----------------------------------------------------------------------------------------
 
 class Node(Namespace):
     """A node: a namespace with an uplink eth0, a folder for its agent, the agent."""
@@ -449,19 +182,9 @@ class Node(Namespace):
     @contextlib.contextmanager
     def traced(self, *options):
         """The agent under strace meanwhile."""
-        pid = self.process.pid
-        tracer = subprocess.Popen(["strace", "-qq", *options, "-p", str(pid)], preexec_fn=die_with_parent)
-
-        def is_there():
-            with open("/proc/%d/status" % pid) as f:
-                return "TracerPid:\t%d\n" % tracer.pid in f.read()
-        try:
-            wait_for("strace is there", is_there)
+        with tracing.traced(self.process.pid, *options):
             yield
-        finally:
-            tracer.terminate()
-            self.process.poll()
-            tracer.wait(10)
+        self.process.poll()
 
     def manx(self, *args, **kw):
         """The binary as a command, pointed at this node's socket (in the node's namespace only if need be)."""

@@ -273,7 +273,7 @@ def test_a_hundred_adds_at_once_get_a_hundred_addresses(one, two):
     assert all(ping(two, p.v4) for p in pods[::10])
     routes = two.routes(4, protocol=171)
     assert all(p.v4 in routes for p in pods)
-    calls = [two.cni_start("DEL", p.container, p.path, **p.identity()) for p in pods]
+    calls = [p.start_delete() for p in pods]
     for call in calls:
         call.finish().ok()
     assert used(two) == before

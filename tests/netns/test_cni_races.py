@@ -8,12 +8,12 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 
 from lab import container_id, ping, wait_for
+from tracing import inject, tracer_of
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def test_storm_of_calls_ends_with_nothing(one, stays):
         if dice.random() < 0.6:
             calls.append(pod.start_add())
         else:
-            calls.append(one.cni_start("DEL", pod.container, pod.path, **pod.identity()))
+            calls.append(pod.start_delete())
         if dice.random() < 0.25:
             dice.choice(calls[-6:]).process.kill()
         time.sleep(dice.random() * 0.02)
@@ -258,70 +258,13 @@ def test_storm_of_calls_ends_with_nothing(one, stays):
 
 # --- death ----------------------------------------------------------------------------------------
 
-STRACE = ["strace", "-qq", "-o", "/dev/null", "-e"]
-
-
-def system_calls(path):
-    """[(name, how often it was called before, from 1)] of a trace."""
-    count, calls = {}, []
-    for line in path.read_text().splitlines():
-        name = line.split("(", 1)[0].split()[-1]
-        if "(" in line and name.isidentifier() and name != "exit_group":
-            count[name] = count.get(name, 0) + 1
-            calls.append((name, count[name]))
-    return calls
-
-
-@pytest.mark.parametrize("verb", ["ADD", "DEL", "CHECK"])
-def test_plugin_that_is_killed_at_any_system_call(one, stays, tmp_path, verb):
-    """Each call of it in turn; then DEL, as a runtime does."""
-    pod, killed = one.new_pod("killed-" + verb.lower()), 0
-
-    def call(wrap):
-        if verb != "ADD":
-            pod.add()
-        conf = {"prevResult": pod.result.json} if verb == "CHECK" else None
-        answer = one.cni_start(verb, pod.container, pod.path, conf=conf, wrap=wrap, **pod.identity()).finish()
-        pod.delete().ok()
-        return answer
-
-    call(()).ok()                                       # the namespace's settings are written only once
-    call(["strace", "-qq", "-o", str(tmp_path / "trace")]).ok()
-    calls = system_calls(tmp_path / "trace")[1:]        # without the execve itself
-    assert ("connect", 1) in calls and len(calls) < 150
-    for name, n in calls:
-        answer = call([*STRACE, "inject=%s:signal=KILL:when=%d" % (name, n)])
-        assert answer.code in (0, -signal.SIGKILL)
-        killed += answer.code == -signal.SIGKILL
-    assert killed == len(calls)
-    pod.add()
-    assert works(one, pod)
-    pod.delete().ok()
-
-
-def tracer_of(pid):
-    with open("/proc/%d/status" % pid) as f:
-        return int(dict(line.split(":", 1) for line in f if ":" in line)["TracerPid"])
-
-
-@contextlib.contextmanager
-def attached(node, inject):
-    tracer = subprocess.Popen([*STRACE, inject, "-p", str(node.process.pid)])
-    try:
-        wait_for("strace is there", lambda: tracer_of(node.process.pid) == tracer.pid)
-        yield
-    finally:
-        tracer.terminate()
-        node.process.poll()
-        tracer.wait(10)
-
 
 @pytest.mark.parametrize("call,error", [("sendto", "ENOBUFS"), ("recvmsg", "ENOBUFS"), ("write", "ENOSPC")])
 def test_failing_system_call_of_the_agent_undoes_an_add(one, stays, call, error):
     """The n-th such call of an ADD fails, for n from 1 until none does."""
     pod, failed = one.new_pod("failing-" + call), 0
     for n in range(1, 16):
-        with attached(one, "inject=%s:error=%s:when=%d" % (call, error, n)):
+        with one.traced(*inject(call, "error=" + error, n)):
             answer = pod.start_add().finish()
         if answer.code:
             failed += 1
@@ -332,33 +275,6 @@ def test_failing_system_call_of_the_agent_undoes_an_add(one, stays, call, error)
             wait_for("the pod works (%s %d)" % (call, n), lambda: works(one, pod.added(answer)))
         pod.delete().ok()
     assert failed or call == "write", "strace made nothing fail"
-
-
-def test_agent_that_is_killed_at_any_system_call_of_an_add(own_lab, tmp_path):
-    """Each call of an ADD that writes something; the runtime tries again when the agent is back."""
-    node = own_lab.node().start(encapsulation="none")
-    pod, first = node.new_pod("killed-agent"), node.pod("first")
-    tracer = subprocess.Popen(["strace", "-qq", "-o", str(tmp_path / "trace"), "-p", str(node.process.pid)])
-    wait_for("strace is there", lambda: tracer_of(node.process.pid) == tracer.pid)
-    pod.add()
-    time.sleep(0.1)
-    tracer.terminate()
-    tracer.wait(10)
-    pod.delete().ok()
-    writing = ("accept4", "sendto", "recvmsg", "write", "pwrite64", "openat", "renameat", "close", "flock", "ftruncate", "mkdirat")
-    calls = [c for c in system_calls(tmp_path / "trace") if c[0] in writing]
-    assert ("sendto", 2) in calls
-    for name, n in calls[::max(1, len(calls) // 20)]:
-        with attached(node, "inject=%s:signal=KILL:when=%d" % (name, n)):
-            answer = pod.start_add().finish()
-        assert answer.code == 0 or answer.json["code"] == 11, answer.json
-        node.kill()
-        node.start()
-        pod.add()
-        assert works(node, pod) and works(node, first), (name, n)
-        pod.delete().ok()
-        wait_for("addresses are given back", lambda: used(node) == 2)
-        wait_for("links are gone", lambda: set(node.host_links()) == {first.host_if})
 
 
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGKILL])
@@ -389,8 +305,7 @@ def test_note_that_an_agent_just_missed_is_done_all_the_same(own_lab):
     node = own_lab.node().start()
     pod = node.pod("missed")
     node.stop()
-    call = node.cni_start("DEL", pod.container, pod.path, **pod.identity(),
-                          wrap=[*STRACE, "inject=renameat:delay_enter=1500000"])
+    call = pod.start_delete(wrap=["strace", *inject("renameat", "delay_enter=1500000")])
     time.sleep(0.3)
     node.start()
     assert used(node) == 2, "the note was there before the agent"
@@ -405,7 +320,7 @@ def test_del_while_the_agent_does_not_know_its_pods_is_done_later(own_lab):
     node = own_lab.node().start()
     pod, stays = node.pod("early-del"), node.pod("stays")
     node.stop()
-    node.start(wait=False, wrap=["strace", "-D", "-I2", *STRACE[1:], "inject=sendto:error=ENOBUFS"])
+    node.start(wait=False, wrap=["strace", "-D", "-I2", *inject("sendto", "error=ENOBUFS")])
     wait_for("the socket", lambda: os.path.exists(node.socket_path))
     node.cni_status().refused(50)
     pod.delete().ok()

@@ -4,6 +4,7 @@ import time
 import pytest
 
 from lab import host_if, ping, wait_for
+from tracing import inject
 
 
 def blocks_used(node):
@@ -62,8 +63,7 @@ def test_note_that_comes_after_the_agent_read_them_is_handed_over(own_lab):
     node = own_lab.node().start(encapsulation="none")
     pod = node.pod("p")
     node.kill()
-    late = node.cni_start("DEL", pod.container, pod.path, wrap=["strace", "-f", "-qq", "-o", "/dev/null", "-e",
-                          "inject=mkdir,mkdirat:delay_enter=1000000:when=1"], **pod.identity())
+    late = pod.start_delete(wrap=["strace", "-f", *inject("mkdir,mkdirat", "delay_enter=1000000", 1)])
     time.sleep(0.2)
     node.start()
     late.finish().ok()
