@@ -64,7 +64,6 @@ struct cni_request {
 	struct ipam_request ipam;
 	unsigned releasing;		/* of a GC: addresses */
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
-	unsigned mtu;			/* of an ADD: the link's */
 	uint8_t mac[6];			/* of an ADD: what the pod's end is to have, when has_mac */
 	bool has_mac;
 	bool adding, waiting_turn, waiting_address, waiting_pass, waiting_release;
@@ -131,7 +130,7 @@ struct end {
 	const char *name;
 	int index;
 	uint8_t mac[6];
-	unsigned mtu;			/* prev_check(): what prevResult says; 0: nothing */
+	unsigned mtu;			/* 0: not known */
 	char alias[256];		/* host end; "": it does not fit */
 	struct rtnl_addr addrs[FAMILIES];
 	struct rtnl_neigh neighs[FAMILIES];
@@ -162,7 +161,7 @@ int wishes_read(struct cni_request *r, struct err *e);
 
 /* link.c: the pod's link. */
 /*
- * Makes (or finds again) the link of ep, fills ep->ifindex, r->made and r->mtu.  Failure: *code is the CNI code, *e says
+ * Makes (or finds again) the link of ep, fills ep->ifindex, ep->mtu and r->made.  Failure: *code is the CNI code, *e says
  * why, and nothing that was made is left.
  */
 int link_make(struct cni_request *r, struct endpoint *ep, int *code, struct err *e);
@@ -189,7 +188,8 @@ void ports_sweep(const struct cni *c);	/* of attachments that are gone */
 /* guard.c: repairs host ends that somebody changes. */
 struct guard *guard_start(struct cni *c, struct err *e);	/* NULL with *e */
 void guard_stop(struct guard *g);		/* g may be NULL */
-bool link_is_altered(const struct rtnl_link *l, const char *alias);	/* in what a link message tells of a host end */
+void guard_mtu(struct guard *g, unsigned mtu);	/* which most pods' links have; others' events wake it in vain */
+bool link_is_altered(const struct rtnl_link *l, const struct end *host);	/* in what a link message tells of it */
 
 /* prev.c: CHECK's prevResult.  CNI_OK, or a code with *e; fills ends[].mtu. */
 int prev_check(const struct json *conf, struct arena *mem, struct end ends[ENDS], struct err *e);

@@ -142,7 +142,7 @@ void ends_of(struct end ends[ENDS], const struct endpoint *ep, int pod_index)
 	struct end *host = &ends[HOST_END], *pod = &ends[POD_END];
 	char further[16];
 
-	*host = (struct end){ .name = ep->host_if, .index = ep->ifindex };
+	*host = (struct end){ .name = ep->host_if, .index = ep->ifindex, .mtu = ep->mtu };
 	*pod = (struct end){ .name = ep->ifname, .index = pod_index };
 	host->takes_loopback = ep->host_port_count && ep->ips[FAMILY_V4].family;
 	memcpy(host->mac, end_host_mac, sizeof host->mac);

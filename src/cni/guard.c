@@ -1,7 +1,7 @@
 /*
  * Keeps the host end of each pod's link as ADD made it.  The kernel says when
- * somebody sets one down, gives it another MAC or alias, takes its address or a
- * neighbour away, or changes a setting; then all that the end should have is
+ * somebody sets one down, gives it another name, MTU, MAC or alias, takes its address or
+ * a neighbour away or lets it age, or changes a setting; then all that the end should have is
  * written again, as by an ADD that is repeated.
  *
  * A filter keeps from us what an ADD does itself, and the ageing neighbours of a busy
@@ -28,6 +28,7 @@ struct guard {
 	struct cni *cni;
 	struct nl events;
 	struct watch watch;
+	unsigned mtu;
 	uint64_t told_ms;
 };
 
@@ -38,12 +39,14 @@ enum {
 	LINK_FLAGS = NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_flags),
 	LINK_CHANGE = NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_change),
 	LINK_NAME = LINK_BODY + NLA_HDRLEN,	/* the kernel tells it first */
+	NEIGH_INDEX = NLMSG_HDRLEN + offsetof(struct ndmsg, ndm_ifindex),
 	NEIGH_STATE = NLMSG_HDRLEN + offsetof(struct ndmsg, ndm_state),
 	/* One setting of one link; a new link's are told all at once. */
 	SETTING_LEN = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct netconfmsg)) + 2 * (NLA_HDRLEN + 4),
 	ATTRIBUTE = SKF_AD_OFF + SKF_AD_NLATTR,	/* its place, or 0: type in X, from A on */
 };
-enum { LINK = 8, NEIGH = 26, SETTING = 29, DROP = 31, PASS = 32 };	/* places in the filter */
+enum { LINK = 8, OTHER = 32, NEIGH = 38, SETTING = 43, DROP = 45, PASS = 46 };	/* places in the filter */
+enum { POD_INDEX = 0xf0000 };	/* some of these bits are set in each index that link.c chooses */
 
 #define WORD(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
 #define IF(at, what, yes, no) [at] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, what, (yes) - (at) - 1, (no) - (at) - 1)
@@ -53,7 +56,7 @@ enum { LINK = 8, NEIGH = 26, SETTING = 29, DROP = 31, PASS = 32 };	/* places in 
 	BPF_STMT(BPF_LD | BPF_W | BPF_IND, NLA_HDRLEN)
 
 /* Loads are big-endian, the header's fields are the machine's. */
-static int events_filter(struct nl *nl, uint32_t own)
+static int events_filter(struct nl *nl, uint32_t own, unsigned mtu)
 {
 	struct sock_filter code[] = {
 		[0] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_pid)),
@@ -64,23 +67,30 @@ static int events_filter(struct nl *nl, uint32_t own)
 		IF(5, htons(RTM_DELNEIGH), NEIGH, 6),
 		IF(6, htons(RTM_NEWNETCONF), SETTING, 7),
 		IF(7, htons(RTM_NEWLINK), LINK, DROP),
-		/* a pod's, not a new one (all its flags changed), that is down or has another MAC or alias */
+		/* a pod's, not a new one (all its flags changed), that is down or has another MAC, MTU or alias */
 		[LINK] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_NAME),
-		IF(9, WORD('c', 'a', 'l', 'i'), 10, DROP),
+		IF(9, WORD('c', 'a', 'l', 'i'), 10, OTHER),
 		[10] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_CHANGE),
 		IF(11, ~0u, DROP, 12),
 		[12] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_FLAGS),
 		[13] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(IFF_UP), 0, PASS - 13 - 1),
 		FIRST_WORD_OF(14, IFLA_ADDRESS),
 		IF(19, WORD(0xee, 0xee, 0xee, 0xee), 20, PASS),
-		FIRST_WORD_OF(20, IFLA_IFALIAS),
-		IF(25, WORD('m', 'a', 'n', 'x'), DROP, PASS),
-		/* of our kind, or taken away by hand */
+		FIRST_WORD_OF(20, IFLA_MTU),
+		IF(25, htonl(mtu), 26, PASS),
+		FIRST_WORD_OF(26, IFLA_IFALIAS),
+		IF(31, WORD('m', 'a', 'n', 'x'), DROP, PASS),
+		/* a pod's by its alias, with another name */
+		FIRST_WORD_OF(OTHER, IFLA_IFALIAS),
+		IF(37, WORD('m', 'a', 'n', 'x'), PASS, DROP),
+		/* of our kind, taken away by hand, or of a pod's link */
 		[NEIGH] = BPF_STMT(BPF_LD | BPF_H | BPF_ABS, NEIGH_STATE),
-		IF(27, htons(NUD_PERMANENT), PASS, 28),
-		IF(28, htons(NUD_FAILED), PASS, DROP),
+		IF(39, htons(NUD_PERMANENT), PASS, 40),
+		IF(40, htons(NUD_FAILED), PASS, 41),
+		[41] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NEIGH_INDEX),
+		[42] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(POD_INDEX), PASS - 42 - 1, DROP - 42 - 1),
 		[SETTING] = BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-		IF(30, SETTING_LEN, PASS, DROP),
+		IF(44, SETTING_LEN, PASS, DROP),
 		[DROP] = BPF_STMT(BPF_RET | BPF_K, 0),
 		[PASS] = BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 	};
@@ -91,20 +101,28 @@ static int events_filter(struct nl *nl, uint32_t own)
 
 /* ---- which link, and is anything wrong with it? ---- */
 
-bool link_is_altered(const struct rtnl_link *l, const char *alias)
+void guard_mtu(struct guard *g, unsigned mtu)
 {
-	return !(l->flags & IFF_UP) || memcmp(l->mac, end_host_mac, sizeof l->mac) != 0 || strcmp(l->alias, alias) != 0;
+	if (g->mtu != mtu)
+		events_filter(&g->events, g->cni->nl.port, g->mtu = mtu);	/* without it we only wake up more often */
+}
+
+bool link_is_altered(const struct rtnl_link *l, const struct end *host)
+{
+	return !(l->flags & IFF_UP) || memcmp(l->mac, host->mac, sizeof l->mac) != 0 || l->mtu != host->mtu ||
+	       strcmp(l->name, host->name) != 0 || strcmp(l->alias, host->alias) != 0;
 }
 
 static int of_link(const struct cni *c, const struct nlmsghdr *h)
 {
 	const struct endpoint *ep;
+	struct end ends[ENDS];
 	struct rtnl_link l;
-	char alias[256];
 
 	if (!rtnl_link_parse(h, &l) || !(ep = link_owner(c, l.index)))
 		return 0;
-	return end_alias(alias, ep) && link_is_altered(&l, alias) ? l.index : 0;
+	ends_of(ends, ep, 0);
+	return link_is_altered(&l, &ends[HOST_END]) ? l.index : 0;
 }
 
 static int of_address(const struct cni *c, const struct nlmsghdr *h)
@@ -117,11 +135,12 @@ static int of_address(const struct cni *c, const struct nlmsghdr *h)
 
 static int of_neighbour(const struct cni *c, const struct nlmsghdr *h)
 {
-	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
-	const bool is_entry = mnl_nlmsg_get_payload_len(h) >= sizeof *m && m->ndm_family != AF_BRIDGE;
-	(void)c;
+	const struct endpoint *ep;
+	struct rtnl_neigh n;
 
-	return is_entry && (h->nlmsg_type == RTM_DELNEIGH || m->ndm_state & NUD_PERMANENT) ? m->ndm_ifindex : 0;
+	if (!rtnl_neigh_parse(h, &n) || n.fdb || !(ep = link_owner(c, n.ifindex)))
+		return 0;
+	return addr_equal(&n.dst, &ep->ips[family_index(n.dst.family)]) ? n.ifindex : 0;
 }
 
 static int of_setting(const struct cni *c, const struct nlmsghdr *h)
@@ -194,7 +213,7 @@ struct guard *guard_start(struct cni *c, struct err *e)
 		guard_stop(g);
 		return NULL;
 	}
-	events_filter(&g->events, c->nl.port);	/* without it we only wake up more often */
+	guard_mtu(g, model_pod_mtu(c->model));
 	return g;
 }
 

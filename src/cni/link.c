@@ -179,6 +179,7 @@ static int pair_make(struct cni_request *r, struct endpoint *ep, struct end ends
 		*code = CNI_ENVIRONMENT;
 		return err_set(e, ENAMETOOLONG, "network %s and container id %s are too long together", r->network, r->container);
 	}
+	guard_mtu(r->cni->guard, ep->mtu = v.mtu);
 	memcpy(v.host_mac, end_host_mac, sizeof v.host_mac);
 	memcpy(v.peer_mac, ep->mac, sizeof v.peer_mac);
 	*code = CNI_IO;
@@ -191,7 +192,6 @@ static int pair_make(struct cni_request *r, struct endpoint *ep, struct end ends
 	if (rc == -EOPNOTSUPP)
 		*code = CNI_KERNEL;
 	r->made = rc == 0;
-	r->mtu = v.mtu;
 	return rc;
 }
 
@@ -224,8 +224,14 @@ static int host_refresh(struct cni *c, const struct end *host, const struct rtnl
 {
 	struct nl *nl = &c->nl;
 
+	if (strcmp(l->name, host->name) != 0) {
+		rtnl_link_down(nl, host->index, NULL);
+		rtnl_link_rename(nl, host->index, host->name);
+	}
 	rtnl_link_up(nl, host->index, NULL);
 	put_mac(nl, host, l);
+	if (l->mtu != host->mtu)
+		rtnl_link_mtu(nl, host->index, NULL, host->mtu);
 	end_put_settings(nl, host);
 	end_put_parts(nl, host);
 	return nl_commit(nl, NULL, e);
@@ -267,7 +273,7 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 
 	if (again) {
 		ep->ifindex = links[HOST_END].index;
-		r->mtu = links[HOST_END].mtu;
+		ep->mtu = ((const struct endpoint *)table_find(&r->cni->model->endpoints, r->key))->mtu;
 		ends_of(ends, ep, links[POD_END].index);
 		rc = host_refresh(r->cni, &ends[HOST_END], &links[HOST_END], e);
 	} else {

@@ -104,7 +104,8 @@ static int compare_end(const struct prev_result *p, struct end *end, bool inside
 	if (said->mac && *said->mac && strcasecmp(said->mac, mac_text(end->mac).s) != 0)
 		return err_set(e, ESTALE, "prevResult says that interface %s has MAC %s, ADD gave it %s", end->name, said->mac,
 			       mac_text(end->mac).s);
-	end->mtu = said->mtu;
+	if (said->mtu)
+		end->mtu = said->mtu;
 	return 0;
 }
 

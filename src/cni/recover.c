@@ -26,8 +26,8 @@ enum { RECOVER_RETRY_MS = 1000 };
 struct found {
 	int ifindex;
 	bool dead;			/* the last agent gave it to its reaper */
-	bool altered;			/* while no agent watched */
-	char name[IFNAMSIZ], network[201], container[201], ifname[16];
+	struct rtnl_link link;
+	char network[201], container[201], ifname[16];
 	char handle[410];
 	char mac[18];			/* "": the usual one */
 	struct addr ips[FAMILIES];
@@ -77,8 +77,7 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 		return;
 	f.ifindex = l.index;
 	f.dead = reaper_has(&l);
-	f.altered = link_is_altered(&l, l.alias);
-	str_copy(f.name, sizeof f.name, l.name);
+	f.link = l;
 	snprintf(f.handle, sizeof f.handle, "%s.%s", f.network, f.container);
 	if (rec->count == rec->cap)
 		rec->pods = xrealloc(rec->pods, (rec->cap = rec->cap * 2 + 64) * sizeof *rec->pods);
@@ -128,7 +127,7 @@ static bool is_foreign(const struct recovery *rec, const struct block_attribute 
 		return false;
 	endpoint_host_if(name, a->namespace, a->pod, "");
 	for (unsigned i = 0; i < rec->count; i++)
-		if (rec->pods[i].dead && strcmp(rec->pods[i].name, name) == 0)
+		if (rec->pods[i].dead && strcmp(rec->pods[i].link.name, name) == 0)
 			return false;
 	return if_nametoindex(name);
 }
@@ -181,8 +180,8 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	ep->pod = arena_str(mem, f->pod ? f->pod : "");
 	ep->namespace = arena_str(mem, f->namespace ? f->namespace : "");
 	ep->uid = "";
-	str_copy(ep->host_if, sizeof ep->host_if, f->name);
 	ep->ifindex = f->ifindex;
+	ep->mtu = f->link.mtu;
 	memcpy(ep->ips, f->ips, sizeof ep->ips);
 	if (!end_mac_parse(ep->mac, f->mac))
 		end_mac(ep->mac, ep->ips);
@@ -190,15 +189,17 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 		ep->pod = arena_str(mem, w->pod);
 		ep->namespace = arena_str(mem, *w->pod ? w->meta.namespace : "");
 	}
+	str_copy(ep->host_if, sizeof ep->host_if, f->link.name);
+	if (!str_prefix(ep->host_if, "cali"))		/* renamed while no agent watched */
+		endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
 	ports_recall(c, ep);
 	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
-	if (f->altered) {
+	ends_of(ends, ep, 0);
+	if (link_is_altered(&f->link, &ends[HOST_END]))
 		link_refresh(c, ep, NULL);
-	} else {		/* the last agent may have died between its answer and these */
-		ends_of(ends, ep, 0);
+	else			/* the last agent may have died between its answer and these */
 		end_write_files(&ends[HOST_END]);
-	}
 }
 
 static void follow_notes(struct cni *c)

@@ -81,8 +81,8 @@ void result_add(struct str *out, const struct cni_request *r, const struct endpo
 	json_open(&o, NULL, '{');
 	json_put_string(&o, "cniVersion", r->version);
 	json_open(&o, "interfaces", '[');
-	result_interface(&o, ep->host_if, end_host_mac, newest ? r->mtu : 0, NULL);
-	result_interface(&o, ep->ifname, ep->mac, newest ? r->mtu : 0, r->netns);
+	result_interface(&o, ep->host_if, end_host_mac, newest ? ep->mtu : 0, NULL);
+	result_interface(&o, ep->ifname, ep->mac, newest ? ep->mtu : 0, r->netns);
 	json_close(&o, ']');
 	for (int f = 0; f < FAMILIES; f++)
 		ips[f] = prefix_host(&ep->ips[f]);

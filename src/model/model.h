@@ -163,6 +163,7 @@ struct endpoint {
 	const char *pod, *namespace, *uid;	/* "" without a pod identity */
 	char host_if[16];
 	int ifindex;			/* of host_if */
+	unsigned mtu;			/* of host_if */
 	uint8_t mac[6];			/* of the pod's end */
 	struct addr ips[FAMILIES];
 	const struct host_port *host_ports;

@@ -21,6 +21,7 @@ struct node_agent *node_new(struct loop *l, struct model *m, struct store *s, st
 	int rc;
 
 	*n = (struct node_agent){ .loop = l, .model = m, .store = s, .watch = { .fd = -1 }, .events = { .fd = -1 },
+				  .learned = { .fd = -1 }, .learned_held = -1,
 				  .settle = { .fn = on_settle }, .retry = { .fn = on_retry } };
 	if ((rc = nl_open(&n->cmd, NETLINK_ROUTE, NULL)) < 0 || (rc = events_open(n)) < 0) {
 		err_set(e, -rc, "node: netlink socket: %s", strerror(-rc));
@@ -37,6 +38,7 @@ void node_free(struct node_agent *n)
 	timer_del(n->loop, &n->settle);
 	timer_del(n->loop, &n->retry);
 	events_close(n);
+	learned_close(n);
 	nl_close(&n->cmd);
 	free(n);
 }
@@ -49,7 +51,7 @@ void node_run(struct node_agent *n)
 		return;
 	if (m->uplinks.dirty || m->nodes.dirty)
 		register_run(n);
-	if (m->pools.dirty || !n->forwarding)
+	if (m->pools.dirty || m->uplinks.dirty || !n->forwarding)
 		forward_run(n);
 	if (m->endpoints_known && (m->endpoints.dirty || !n->swept))
 		publish_run(n);

@@ -19,6 +19,10 @@ struct node_agent {
 	struct timer retry;
 	/* forward.c */
 	bool forwarding;		/* seen to, as far as is known */
+	/* learned.c */
+	struct watch learned;		/* of the uplink's accept_ra ... */
+	int learned_held;		/* ... which is held open meanwhile */
+	char learned_link[IFNAMSIZ];	/* "": none is watched */
 	/* publish.c */
 	struct publication *publications;	/* under way, or waiting for another try */
 	bool swept;			/* endpoints of pods that died while we were away are withdrawn */
@@ -35,6 +39,11 @@ void detect_run(struct node_agent *n);
 void register_run(struct node_agent *n);
 /* forward.c */
 void forward_run(struct node_agent *n);
+bool sysctl_is(const char *path, char digit);	/* false also when it cannot be read */
+/* learned.c */
+void learned_keep(void);		/* right before forwarding is turned on */
+void learned_watch(struct node_agent *n);	/* of the uplink as it is now */
+void learned_close(struct node_agent *n);	/* repeatable */
 /* publish.c */
 void publish_run(struct node_agent *n);
 void publish_stop(struct node_agent *n);

@@ -1,7 +1,7 @@
 /*
  * The tunnel devices, one for each kind of tunnel that some pool asks for.
  *
- * A VXLAN device is ours whole.  VNI, port, local address and learning cannot
+ * A VXLAN device is ours whole, and says so in its alias, by which it is known again under another name.  VNI, port, local address and learning cannot
  * be altered: one that differs there is made again.  It is bound to no uplink, so that
  * it outlives one.
  *
@@ -29,21 +29,36 @@ void devices_init(struct route *r)
 		d->kind = &tunnel_kinds[t];
 		str_copy(d->want.name, sizeof d->want.name, d->kind->device);
 		str_copy(d->want.kind, sizeof d->want.kind, d->kind->link);
-		if (d->kind->fallback) {
-			str_copy(d->want.alias, sizeof d->want.alias, "manx");
-		} else {
+		str_copy(d->want.alias, sizeof d->want.alias, "manx");
+		if (!d->kind->fallback) {
 			d->want.vni = TUNNEL_VNI;
 			d->want.port = TUNNEL_PORT;
 		}
 	}
 }
 
-enum tunnel device_named(const struct route *r, const char *name)
+static enum tunnel device_named(const struct route *r, const char *name)
 {
 	tunnel_each(t)
 		if (strcmp(r->devices[t].want.name, name) == 0)
 			return t;
 	return TUNNEL_NONE;
+}
+
+/* By its name; else by what we gave it, since somebody may have renamed it while no agent ran. */
+enum tunnel device_like(const struct route *r, const struct rtnl_link *l)
+{
+	enum tunnel named = device_named(r, l->name);
+
+	tunnel_each(t) {
+		const struct device *d = &r->devices[t];
+
+		if (!named && strcmp(l->alias, d->want.alias) == 0 && strcmp(l->kind, d->want.kind) == 0 && l->vni == d->want.vni &&
+		    (!l->local.family || l->local.family == family_of(d->kind->family)) &&
+		    (l->index == d->have.index || strcmp(d->have.name, d->want.name) != 0))
+			return t;
+	}
+	return named;
 }
 
 enum tunnel device_of(const struct route *r, int index)
@@ -274,6 +289,12 @@ static void request_changes(struct nl *nl, const struct device *d)
 		rtnl_link_up(nl, have->index, want->name);
 }
 
+static void vxlan_put(struct nl *nl, const struct rtnl_link *want)
+{
+	rtnl_vxlan_put(nl, want, 0);
+	rtnl_link_alias(nl, 0, want->name, want->alias);	/* the kernel takes none with the first message */
+}
+
 /* The messages that bring the device nearer to what is wanted; how many. */
 static unsigned device_request(struct nl *nl, const struct device *d)
 {
@@ -288,7 +309,7 @@ static unsigned device_request(struct nl *nl, const struct device *d)
 	else if (d->kind->fallback)
 		rtnl_ipip_put(nl, d->want.name);	/* its settings follow */
 	else
-		rtnl_vxlan_put(nl, &d->want, 0);
+		vxlan_put(nl, &d->want);
 	return nl->count - before;
 }
 

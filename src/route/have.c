@@ -214,7 +214,7 @@ static void link_update(struct route *r, const struct rtnl_link *now)
 {
 	struct link *l = link_get(r, now->index);
 	bool was_up = l->known && l->flags & IFF_UP, is_up = now->flags & IFF_UP;
-	enum tunnel was = device_of(r, now->index), is = device_named(r, now->name);
+	enum tunnel was = device_of(r, now->index), is = device_like(r, now);
 
 	if (l->known && was_up && !is_up && l->routes) {
 		l->routes++;		/* keeps it while its routes go */

@@ -213,7 +213,7 @@ int device_ready(const struct route *r, enum tunnel t);
 bool device_is_lacking(const struct route *r, enum tunnel t);
 /* The mirror saw a link of that device's name, or (NULL) saw it go. */
 void device_seen(struct route *r, enum tunnel t, const struct rtnl_link *l);
-enum tunnel device_named(const struct route *r, const char *name);
+enum tunnel device_like(const struct route *r, const struct rtnl_link *l);	/* which that link is, if one */
 enum tunnel device_of(const struct route *r, int index);
 
 /* ---- apply.c ---- */

@@ -42,8 +42,8 @@ table inet twin {
 TWIN_SYSCTL = "net/ipv4/icmp_echo_ignore_all"
 
 # What our things are called, and what their twins are.
-OURS = {"dev": "vxlan.calico", "dev6": "vxlan-v6.calico", "link": None, "table": "manx"}
-THEIRS = {"dev": "twin", "dev6": "twin", "link": "twinned", "table": "twin", "pod4": "10.77.0.1", "pod6": "fd00:77::1", "own4": "10.77.1.0/26",
+OURS = {"uplink": "eth0", "dev": "vxlan.calico", "dev6": "vxlan-v6.calico", "link": None, "table": "manx"}
+THEIRS = {"uplink": "twin", "dev": "twin", "dev6": "twin", "link": "twinned", "table": "twin", "pod4": "10.77.0.1", "pod6": "fd00:77::1", "own4": "10.77.1.0/26",
           "own6": "fd00:77:1::/122", "far4": "10.77.2.0/26", "far6": "fd00:77:2::/122", "via4": "10.99.0.9",
           "mac": "66:00:00:00:00:09", "self4": "10.99.0.1/32", "self6": "fd00:99::1/128", "proto": "static", "podproto": "static", "forward4": TWIN_SYSCTL,
           "forward6": TWIN_SYSCTL, "podmac": "66:00:00:00:00:09", "linkpod4": "10.77.0.9", "linkself6": "fe80::99/64"}
@@ -89,8 +89,11 @@ CASES = {
     "pod's link, down": (LINK + "; " + ROUTE4 % "pod4", "ip link set {link} down"),
     "pod's link, MAC": (LINK, "ip link set {link} address 66:00:00:00:00:57"),
     "pod's link, address": (LINK, "ip addr del {linkself6} dev {link}"),
+    "pod's link, MTU": (LINK, "ip link set {link} mtu 1300"),
+    "pod's link, name": (LINK + "; " + ROUTE4 % "pod4", "ip link set {link} down; ip link set {link} name {table}-gone"),
     "pod's link, neighbour": (LINK, "ip neigh del {linkpod4} dev {link}"),
     "pod's link, neighbour's MAC": (LINK, "ip neigh replace {linkpod4} lladdr 66:00:00:00:00:58 dev {link} nud permanent"),
+    "pod's link, neighbour that may age": (LINK, "ip neigh replace {linkpod4} lladdr {podmac} dev {link} nud reachable"),
     "pod's link, rp_filter": ("cat /proc/sys/net/ipv4/conf/{link}/rp_filter", "echo 0 > /proc/sys/net/ipv4/conf/{link}/rp_filter"),
     "pod's link, forwarding": ("cat /proc/sys/net/ipv4/conf/{link}/forwarding", "echo 0 > /proc/sys/net/ipv4/conf/{link}/forwarding"),
     "nft table": (TABLE, "nft delete table inet {table}"),
@@ -102,6 +105,7 @@ CASES = {
     "nft element": (TABLE, "nft 'add element inet {table} pods-4 {{ lo . 203.0.113.9 }}'"),
     "IPv4 forwarding": ("cat /proc/sys/{forward4}", "echo 0 > /proc/sys/{forward4}"),
     "IPv6 forwarding": ("cat /proc/sys/{forward6}", "echo 0 > /proc/sys/{forward6}"),
+    "learned routes": ("cat /proc/sys/net/ipv6/conf/{uplink}/accept_ra", "echo 1 > /proc/sys/net/ipv6/conf/{uplink}/accept_ra"),
 }
 
 
@@ -122,13 +126,13 @@ class World:
         return self.one.run("sh", "-ec" if check else "-c", text, check=check).stdout
 
     def twins(self):
-        for line in ("ip link del twin", "ip link del twin-lost", "ip link del twinned", "ip route flush proto static",
+        for line in ("ip link del twin", "ip link del twin-lost", "ip link del twinned", "ip link del twin-gone", "ip route flush proto static",
                      "ip -6 route flush proto static", "nft delete table inet twin"):
             self.sh(line)
         self.one.batch(*TWINS.strip().splitlines())
         self.sh("bridge fdb add 66:00:00:00:00:09 dev twin dst 192.0.2.12")
         self.one.run("nft", "-f", "-", input=TWIN_TABLE)
-        self.one.sysctl({TWIN_SYSCTL: 1, "net/ipv4/conf/twinned/rp_filter": 1})
+        self.one.sysctl({TWIN_SYSCTL: 1, "net/ipv4/conf/twinned/rp_filter": 1, "net/ipv6/conf/twin/accept_ra": 2})
 
     def find(self):
         """Addresses and names of what the agent made, as it is when all is well."""
@@ -142,7 +146,7 @@ class World:
         return {"pod4": pod.v4, "pod6": pod.v6, "own4": own[4], "own6": own[6], "far4": far[4], "far6": far[6],
                 "via4": route["gateway"], "mac": neigh["lladdr"], "self4": local["local"] + "/32", "self6": local6["local"] + "/128", "proto": "172",
                 "podproto": "171", "forward4": "net/ipv4/ip_forward", "forward6": "net/ipv6/conf/all/forwarding",
-                "link": pod.host_if, "linkpod4": pod.v4, "linkself6": "fe80::ecee:eeff:feee:eeee/64"}
+                "link": pod.host_if, "podmac": pod.links()["eth0"]["address"], "linkpod4": pod.v4, "linkself6": "fe80::ecee:eeff:feee:eeee/64"}
 
     def look(self, command, names):
         """What a command shows, without numbers that a thing which is made anew has anew."""
@@ -188,13 +192,17 @@ def test_ours_comes_back_and_its_twin_stays(world, name):
     assert min(took) < REPAIR_S, took
 
 
-@pytest.mark.parametrize("damage", ["ip link set {link} down", "ip link set {link} address 66:00:00:00:00:57"])
-def test_link_that_was_altered_while_no_agent_ran_is_put_right(world, damage):
-    before = world.look(LINK, world.names)
+@pytest.mark.parametrize("name", [
+    "pod's link, down", "pod's link, MAC", "pod's link, name", "tunnel device, name", "tunnel device of IPv6, name",
+    "tunnel device, MTU", "tunnel device, MAC", "tunnel device", "all routes", "FDB entry", "neighbour", "nft set"])
+def test_what_was_altered_while_no_agent_ran_is_put_right(world, name):
+    look, damage = CASES[name]
+    before = world.look(look, world.names)
     world.one.end()
     world.sh(damage.format(**world.names), check=True)
     world.one.start()
-    wait_for("ours is back", lambda: world.look(LINK, world.names) == before)
+    wait_for("ours is back", lambda: world.look(look, world.names) == before)
+    assert not [n for n in world.one.links() if n.startswith("manx-")], "something of ours has another name"
 
 
 def test_after_all_that_everybody_reaches_everybody(world):
