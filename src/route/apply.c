@@ -111,6 +111,8 @@ static bool is_waiting(const struct route *r, const struct object *o, char *why,
 		if (device_ready(r, t))
 			return false;
 		snprintf(why, size, "waits for link %s", r->devices[t].want.name);
+		if (*r->devices[t].why)
+			str_copy(why, size, r->devices[t].why);
 		return true;
 	}
 	if (s->type == RTN_UNICAST && !s->oif && !s->via.family) {
@@ -145,7 +147,7 @@ static bool metric_is_taken(const struct object *o)
 static void plan_route(struct route *r, struct object *o)
 {
 	struct rtnl_route want;
-	char why[64];
+	char why[160];
 	bool waits = o->wants && is_waiting(r, o, why, sizeof why);
 
 	/* The old way serves as long as the new one is not there, but not where that will never be. */
@@ -188,7 +190,7 @@ static void del_other(struct route *r, struct object *o)
 
 static void plan(struct route *r, struct object *o)
 {
-	char why[64];
+	char why[160];
 
 	if (o->key.kind == OBJECT_ROUTE) {
 		plan_route(r, o);
@@ -353,7 +355,7 @@ static void conflict_set(struct route *r, struct object *o, const struct kernel_
 
 static void waiting_set(struct route *r, struct object *o, int rc, const char *what)
 {
-	char name[80], text[200];
+	char name[80], text[250];
 
 	object_name(o, name, sizeof name);
 	snprintf(text, sizeof text, "%s: %s", name, what);
@@ -370,7 +372,7 @@ static bool failure_is_waiting(const struct object *o)
 static void judge(struct route *r, struct object *o)
 {
 	const struct kernel_route *k = o->wants ? route_in_the_way(o) : NULL;
-	char why[64];
+	char why[160];
 
 	if (failure_is_waiting(o))
 		waiting_set(r, o, o->failure, "waits for its link");

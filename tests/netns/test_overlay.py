@@ -217,3 +217,31 @@ def test_link_that_somebody_else_uses_stays(own_lab, has_ipip):
         wait_for("the kernel's lack is named", lambda: LACK in str(problems(node)))
 
 
+
+
+@pytest.mark.parametrize("foreign", ["bridge", "vxlan id 7 dstport 4789 local 192.0.2.11"])
+def test_foreign_device_in_the_way_is_named_and_left(own_lab, foreign):
+    """A link of the tunnel's name that is something else; one that is VXLAN, too, is taken for ours and put right."""
+    one, two = own_lab.node(), own_lab.node()
+    one.batch("link add vxlan.calico type %s" % foreign, "addr add 10.99.9.9/24 dev vxlan.calico", "link set vxlan.calico up")
+    one.start(encapsulation="vxlan"), two.start(encapsulation="vxlan")
+    here, there = one.pod("here"), two.pod("there")
+    if foreign != "bridge":
+        wait_for("traffic", lambda: ping(here, there.v4))
+        return
+
+    def named():
+        routes = [r["why"] for r in one.show("routes")["routes"] if r["state"] != "ok"]
+        status = one.show("status")
+        texts = [*routes, status["overlay"]["problem"], *(p["text"] for p in status["problems"])]
+        return routes and all('vxlan.calico: a link of kind "bridge" has this name' in t for t in texts)
+    wait_for("the device is named", named)
+    before = one.ip("addr show dev vxlan.calico")
+    assert one.show("status")["ready"] and ping(one, here.v4) and ping(here, there.v6)
+    one.restart()
+    wait_for("the device is named", named)
+    assert one.ip("addr show dev vxlan.calico") == before
+    assert "vxlan.calico" in one.manx("routes").stdout
+    one.batch("link set vxlan.calico down", "link set vxlan.calico name theirs")
+    wait_for("the tunnel takes its place", lambda: ping(here, there.v4))
+    assert one.show("status")["problems"] == [] and one.links()["theirs"]["linkinfo"]["info_kind"] == "bridge"
