@@ -230,7 +230,7 @@ static void link_update(struct route *r, const struct rtnl_link *now)
 	else if (r->model->ipvs_link == now->index)
 		ipvs_seen(r, 0);
 	if (was && was != is)
-		device_seen(r, was, is ? NULL : now);	/* somebody gave it another name */
+		device_seen(r, was, NULL);	/* somebody else's has another name now */
 	if (is)
 		device_seen(r, is, now);
 	if (is_up && !was_up)
