@@ -183,6 +183,7 @@ int config_init(struct config *c, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	c->health_listen.asked = false;
 	return 0;
 }
 
@@ -348,8 +349,8 @@ int config_built(const struct config *c, struct err *e)
 		{ c->ipam == IPAM_PODCIDR, "ipam = podcidr" },
 		{ c->bgp != BGP_OFF, "bgp" },
 		{ c->bgp_peers.count > 0, "bgp_peer" },
-		{ c->metrics_listen.port != 0, "metrics_listen" },
-		{ c->health_listen.port != 0 && c->health_listen.port != 9099, "health_listen" },
+		{ c->metrics_listen.asked, "metrics_listen" },
+		{ c->health_listen.asked, "health_listen" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(later); i++)

@@ -41,7 +41,7 @@ struct pool_list {
 };
 struct bgp_peer { struct addr address; uint32_t asn; };
 struct bgp_peer_list { struct bgp_peer peer[CONFIG_PEERS_MAX]; unsigned count; };
-struct listen_address { struct addr address; uint16_t port; };	/* port 0: off */
+struct listen_address { struct addr address; uint16_t port; bool asked; };	/* port 0: off; asked: not the default */
 struct server_list { struct listen_address server[CONFIG_SERVERS_MAX]; unsigned count; };	/* port 0: as elsewhere */
 
 struct config {

@@ -356,6 +356,7 @@ int config_set_listen(const struct config_key *k, void *field, const char *text,
 	(void)e;
 	if (*text && listen_address_parse(&a, text, true) < 0)
 		return -EINVAL;
+	a.asked = *text;
 	*(struct listen_address *)field = a;
 	return 0;
 }
