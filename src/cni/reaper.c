@@ -59,42 +59,42 @@ static void *reap(void *arg)
 	return NULL;
 }
 
+static void reaper_free(struct reaper *r)
+{
+	close(r->out);
+	nl_close(&r->nl);
+	free(r);
+}
+
 struct reaper *reaper_start(struct err *e)
 {
 	struct reaper *r = xcalloc(1, sizeof *r);
-	int ends[2], rc;
+	int ends[2] = { -1, -1 }, rc;
 	sigset_t all, old;
 
+	r->nl.fd = -1;
 	rc = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : nl_open(&r->nl, NETLINK_ROUTE, NULL);
-	if (rc < 0) {
-		err_set(e, -rc, "reaper: pipe or netlink socket: %s", strerror(-rc));
-		free(r);
-		return NULL;
-	}
 	r->in = ends[1];
 	r->out = ends[0];
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);	/* signals are the loop's */
-	rc = pthread_create(&r->thread, NULL, reap, r);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc) {
-		err_set(e, rc, "reaper: %s", strerror(rc));
-		close(r->in);
-		close(r->out);
-		nl_close(&r->nl);
-		free(r);
-		return NULL;
+	if (rc == 0) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &old);	/* signals are the loop's */
+		rc = -pthread_create(&r->thread, NULL, reap, r);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
-	return r;
+	if (rc == 0)
+		return r;
+	err_set(e, -rc, "reaper: pipe, netlink socket or thread: %s", strerror(-rc));
+	close(r->in);
+	reaper_free(r);
+	return NULL;
 }
 
 void reaper_stop(struct reaper *r)
 {
 	close(r->in);
 	pthread_join(r->thread, NULL);
-	close(r->out);
-	nl_close(&r->nl);
-	free(r);
+	reaper_free(r);
 }
 
 bool reaper_has(const struct rtnl_link *l)
