@@ -274,7 +274,7 @@ build/unit/obj/%.o: %.c Makefile | deps-test
 	$(call say,CC,$< (sanitized))
 	$(Q)gcc $(UNIT_CFLAGS) -MMD -MP -c -o $@ $<
 
-ifneq ($(filter check%,$(MAKECMDGOALS)),)
+ifneq ($(filter check% build/unit/%,$(MAKECMDGOALS)),)
 build/unit/links.mk: $(UNIT_SRCS) Makefile
 	$(call unit_links,build/unit)
 include build/unit/links.mk
