@@ -193,12 +193,6 @@ uint64_t addr_distance(const struct addr *a, const struct addr *b)
 	return low;
 }
 
-struct addr addr_v4(uint32_t host_order)
-{
-	return (struct addr){ .family = AF_INET, .b = { host_order >> 24 & 0xff, host_order >> 16 & 0xff,
-							host_order >> 8 & 0xff, host_order & 0xff } };
-}
-
 bool addr_is_link_local(const struct addr *a)
 {
 	if (a->family == AF_INET6)

@@ -43,7 +43,6 @@ struct prefix prefix_host(const struct addr *a);	/* /32 or /128 */
 struct addr addr_plus(const struct addr *a, uint64_t n);
 uint64_t addr_distance(const struct addr *a, const struct addr *b);
 
-struct addr addr_v4(uint32_t host_order);
 bool addr_is_link_local(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 

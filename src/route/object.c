@@ -5,70 +5,6 @@
 #include "base/digest.h"
 #include "base/util.h"
 
-/* ---- a hash of nodes that sit in their owners ---- */
-
-static void hash_grow(struct hash *h)
-{
-	struct hash old = *h;
-
-	h->size = old.size ? old.size * 2 : 16;
-	h->buckets = xcalloc(h->size, sizeof *h->buckets);
-	hash_each(&old, n) {
-		struct hash_node **to = &h->buckets[n->hash & (h->size - 1)];
-
-		n->next = *to;
-		*to = n;
-	}
-	free(old.buckets);
-}
-
-void hash_add(struct hash *h, struct hash_node *n, uint32_t hash)
-{
-	struct hash_node **to;
-
-	if (h->count >= h->size)
-		hash_grow(h);
-	to = &h->buckets[hash & (h->size - 1)];
-	n->hash = hash;
-	n->next = *to;
-	*to = n;
-	h->count++;
-}
-
-void hash_del(struct hash *h, struct hash_node *n)
-{
-	struct hash_node **at = &h->buckets[n->hash & (h->size - 1)];
-
-	while (*at != n)
-		at = &(*at)->next;
-	*at = n->next;
-	h->count--;
-}
-
-struct hash_node *hash_first(const struct hash *h, uint32_t hash)
-{
-	struct hash_node *n = h->size ? h->buckets[hash & (h->size - 1)] : NULL;
-
-	while (n && n->hash != hash)
-		n = n->next;
-	return n;
-}
-
-struct hash_node *hash_same(const struct hash_node *n)
-{
-	uint32_t hash = n->hash;
-
-	for (n = n->next; n && n->hash != hash; n = n->next)
-		;
-	return (struct hash_node *)n;
-}
-
-void hash_free(struct hash *h)
-{
-	free(h->buckets);
-	*h = (struct hash){ 0 };
-}
-
 /* ---- objects ---- */
 
 struct object_key key_route(const struct prefix *dst)
@@ -96,7 +32,7 @@ struct object_key key_fdb(enum tunnel device, const uint8_t mac[6])
 
 struct object *object_find(const struct route *r, const struct object_key *k)
 {
-	for (struct hash_node *n = hash_first(&r->objects, fnv32a(k, sizeof *k)); n; n = hash_same(n)) {
+	for (struct hash_node *n = hash_find(&r->objects, fnv32a(k, sizeof *k)); n; n = hash_more(n)) {
 		struct object *o = container_of(n, struct object, node);
 
 		if (memcmp(&o->key, k, sizeof *k) == 0)
@@ -112,7 +48,7 @@ struct object *object_get(struct route *r, const struct object_key *k)
 	if (!o) {
 		o = xcalloc(1, sizeof *o);
 		o->key = *k;
-		hash_add(&r->objects, &o->node, fnv32a(k, sizeof *k));
+		hash_insert(&r->objects, &o->node, fnv32a(k, sizeof *k));
 	}
 	return o;
 }
@@ -179,7 +115,7 @@ static void object_free(struct route *r, struct object *o)
 {
 	while (o->routes)
 		object_route_del(r, o, o->routes);
-	hash_del(&r->objects, &o->node);
+	hash_remove(&r->objects, &o->node);
 	free(o->why);
 	free(o->failure_text);
 	free(o);
@@ -209,7 +145,7 @@ static struct owner *owner_get(struct route *r, enum owner_kind kind, const char
 	uint32_t hash = owner_hash(kind, key);
 	struct owner *o;
 
-	for (struct hash_node *n = hash_first(&r->owners, hash); n; n = hash_same(n)) {
+	for (struct hash_node *n = hash_find(&r->owners, hash); n; n = hash_more(n)) {
 		o = container_of(n, struct owner, node);
 		if (o->kind == kind && strcmp(o->key, key) == 0)
 			return o;
@@ -217,7 +153,7 @@ static struct owner *owner_get(struct route *r, enum owner_kind kind, const char
 	o = xcalloc(1, sizeof *o + strlen(key) + 1);
 	o->kind = kind;
 	memcpy(o->key, key, strlen(key) + 1);
-	hash_add(&r->owners, &o->node, hash);
+	hash_insert(&r->owners, &o->node, hash);
 	return o;
 }
 
@@ -318,7 +254,7 @@ void owner_release(struct route *r, struct owner *o)
 {
 	if (o->wants || o->lacking || o->touched)
 		return;
-	hash_del(&r->owners, &o->node);
+	hash_remove(&r->owners, &o->node);
 	free(o);
 }
 
@@ -326,7 +262,7 @@ void owner_release(struct route *r, struct owner *o)
 
 static struct link *link_any(const struct route *r, int index)
 {
-	struct hash_node *n = hash_first(&r->links, (uint32_t)index);
+	struct hash_node *n = hash_find(&r->links, (uint32_t)index);
 
 	return n ? container_of(n, struct link, node) : NULL;
 }
@@ -345,7 +281,7 @@ struct link *link_get(struct route *r, int index)
 	if (!l) {
 		l = xcalloc(1, sizeof *l);
 		l->index = index;
-		hash_add(&r->links, &l->node, (uint32_t)index);
+		hash_insert(&r->links, &l->node, (uint32_t)index);
 	}
 	return l;
 }
@@ -354,7 +290,7 @@ void link_release(struct route *r, struct link *l)
 {
 	if (l->known || l->routes)
 		return;
-	hash_del(&r->links, &l->node);
+	hash_remove(&r->links, &l->node);
 	free(l);
 }
 
@@ -376,9 +312,9 @@ void objects_free(struct route *r)
 		owner_free(container_of(n, struct owner, node));
 	hash_each(&r->links, n)
 		free(container_of(n, struct link, node));
-	hash_free(&r->objects);
-	hash_free(&r->owners);
-	hash_free(&r->links);
+	hash_clear(&r->objects);
+	hash_clear(&r->owners);
+	hash_clear(&r->links);
 	free(r->marked.at);
 	free(r->troubled.at);
 	free(r->touched.at);

@@ -246,19 +246,6 @@ bool route_tried(const struct route *r)
 	return r->started && !r->torn && !has_work(r);
 }
 
-bool route_settled(const struct route *r)
-{
-	if (!r->started || r->torn || has_work(r))
-		return false;
-	for (unsigned i = 0; i < r->troubled.count; i++)
-		if (r->troubled.at[i]->wants)
-			return false;
-	tunnel_each(t)
-		if (r->devices[t].wanted && r->devices[t].state != STATE_OK)
-			return false;
-	return true;
-}
-
 struct route *route_new(struct loop *l, struct model *m, struct err *e)
 {
 	struct route *r = xcalloc(1, sizeof *r);

@@ -32,8 +32,6 @@ void route_run(struct route *r);
 void route_show(struct route *r, struct str *out, bool json);
 /* True when everything wanted was tried at least once: what does not fit is named, and does not keep a node from being ready. */
 bool route_tried(const struct route *r);
-/* True when everything wanted is in the kernel. */
-bool route_settled(const struct route *r);
 
 struct overlay_status {
 	const char *mode, *device;	/* "ipip", "tunl0"; of several IPv4's; "" when no overlay is on */

@@ -14,13 +14,11 @@
  * has (the mirror).  Whoever changes either marks the object; apply.c visits the
  * marked ones.  The tunnel devices are few and peculiar: device.c.
  */
+#include "base/hash.h"
 #include "base/loop.h"
 #include "model/model.h"
 #include "nl/rtnl.h"
 #include "route/route.h"
-
-struct hash_node { struct hash_node *next; uint32_t hash; };
-struct hash { struct hash_node **buckets; unsigned size, count; };
 
 enum object_kind { OBJECT_ADDR, OBJECT_NEIGH, OBJECT_FDB, OBJECT_ROUTE, OBJECT_KINDS };
 
@@ -145,16 +143,6 @@ struct route {
 };
 
 /* ---- object.c ---- */
-
-void hash_add(struct hash *h, struct hash_node *n, uint32_t hash);
-void hash_del(struct hash *h, struct hash_node *n);
-struct hash_node *hash_first(const struct hash *h, uint32_t hash);	/* with that hash; then hash_same() */
-struct hash_node *hash_same(const struct hash_node *n);
-void hash_free(struct hash *h);		/* the buckets, not the nodes */
-/* Every node; the one at hand may be deleted. */
-#define hash_each(h, n) \
-	for (unsigned bucket_ = 0; bucket_ < (h)->size; bucket_++) \
-		for (struct hash_node *n = (h)->buckets[bucket_], *next_; n && (next_ = n->next, 1); n = next_)
 
 struct object_key key_route(const struct prefix *dst);
 struct object_key key_addr(enum tunnel device, const struct prefix *address);

@@ -19,11 +19,6 @@
 #include <linux/rtnetlink.h>
 #include "base/util.h"
 
-static bool is_self(const struct route *r, const char *node)
-{
-	return strcmp(node, r->model->config->node_name) == 0;
-}
-
 static void want_endpoint(struct route *r, const struct endpoint *e)
 {
 	struct owner *o = owner_begin(r, OWNER_ENDPOINT, e->row.key);
@@ -108,7 +103,7 @@ static void want_borrowed(struct route *r, struct owner *o, const struct block *
 		bool lacks = false;
 		struct spec s;
 
-		if (!node || is_self(r, node))
+		if (!node || model_is_self(r->model, node))
 			continue;
 		if (spec_via(r, &dst, node, &s, &lacks))
 			want_add(r, o, &k, WANT_BORROWED, &s);
@@ -124,7 +119,7 @@ static void want_whole(struct route *r, struct owner *o, const struct block *b, 
 	struct spec s = { .type = RTN_BLACKHOLE, .protocol = RTPROT_MANX_CLUSTER };
 	bool lacks = false;
 
-	if (is_self(r, b->node) || spec_via(r, &dst, b->node, &s, &lacks))
+	if (model_is_self(r->model, b->node) || spec_via(r, &dst, b->node, &s, &lacks))
 		want_add(r, o, &k, WANT_CLUSTER, &s);
 	if (lacks)
 		*lacking = b->node;
@@ -182,7 +177,7 @@ bool node_is_peer(const struct route *r, const struct node *n, enum tunnel t)
 {
 	const struct tunnel_kind *k = &tunnel_kinds[t];
 
-	return !is_self(r, n->row.key) && n->address[k->family].addr.family && (!k->by_address || n->tunnel[t].family);
+	return !model_is_self(r->model, n->row.key) && n->address[k->family].addr.family && (!k->by_address || n->tunnel[t].family);
 }
 
 static void want_node(struct route *r, const struct node *n)
@@ -297,7 +292,7 @@ static bool self_is_dirty(const struct route *r)
 	const struct node *n;
 
 	table_each_dirty(&r->model->nodes, n)
-		if (is_self(r, n->row.key))
+		if (model_is_self(r->model, n->row.key))
 			return true;
 	return false;
 }

@@ -45,21 +45,6 @@ const struct kind kinds[] = {
 };
 const unsigned kind_count = ARRAY_SIZE(kinds);
 
-const struct kind *kind_find(const char *api_version, const char *kind)
-{
-	for (unsigned i = 0; i < kind_count; i++) {
-		const struct kind *k = &kinds[i];
-
-		if (strcmp(k->kind, kind) != 0)
-			continue;
-		for (unsigned v = 0; v < ARRAY_SIZE(k->api_versions) && k->api_versions[v]; v++) {
-			if (strcmp(k->api_versions[v], api_version) == 0)
-				return k;
-		}
-	}
-	return NULL;
-}
-
 const struct kind *kind_named(const char *kind)
 {
 	for (unsigned i = 0; i < kind_count; i++) {

@@ -45,7 +45,6 @@ struct kind {
 extern const struct kind kinds[];
 extern const unsigned kind_count;
 
-const struct kind *kind_find(const char *api_version, const char *kind);	/* NULL: not one of ours */
 const struct kind *kind_named(const char *kind);	/* "IPPool" or "ippools"; must exist for constants */
 struct table *kind_table(const struct kind *k, struct model *m);
 struct meta *kind_meta(const struct kind *k, struct row *row);

@@ -172,6 +172,18 @@ static void make_pod(const char *name)
 	run("ip link add %s type veth peer name p%s && ip link set %s up && ip link set p%s up", name, name, name, name);
 }
 
+/* Everything wanted is in the kernel. */
+static bool route_settled(const struct route *r)
+{
+	bool settled = route_tried(r);
+
+	for (unsigned i = 0; i < r->troubled.count; i++)
+		settled &= !r->troubled.at[i]->wants;
+	tunnel_each(t)
+		settled &= !r->devices[t].wanted || r->devices[t].state == STATE_OK;
+	return settled;
+}
+
 static void starts_by_adopting(void)
 {
 	run("ip route add 10.42.9.0/26 via 192.0.2.9 proto 172 metric 1024");	/* ours of an earlier life, unwanted */

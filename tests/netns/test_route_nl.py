@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASE = "arena digest err fs log loop mac prefix str table util".split()
+BASE = "arena digest err fs hash log loop mac prefix str table util".split()
 MODEL = "model tunnel config config_value".split()
 
 

@@ -1,4 +1,4 @@
-/* links: src/route/object.c src/route/want.c src/route/device.c src/route/have.c src/route/apply.c src/route/route.c src/route/show.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/model/model.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/route/object.c src/route/want.c src/route/device.c src/route/have.c src/route/apply.c src/route/route.c src/route/show.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_link.c src/nl/rtnl_route.c src/nl/rtnl_neigh.c src/model/model.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -381,18 +381,19 @@ static void group_of_every_link_is_never_deleted(void **state)
 static void batch_grows_and_keeps_its_messages(void **state)
 {
 	struct rtnl_route r = { .type = RTN_UNICAST, .protocol = 172, .metric = 1024, .oif = 1 }, back;
+	const struct addr first = { .family = AF_INET, .b = { 10 } };
 
 	(void)state;
 	fresh();
 	for (uint32_t i = 0; i < 10000; i++) {
-		struct addr a = addr_v4(0x0a000000 + i);
+		struct addr a = addr_plus(&first, i);
 
 		r.dst = prefix_host(&a);
 		rtnl_route_put(&nl, &r);
 	}
 	assert_int_equal(nl.count, 10000);
 	for (uint32_t i = 0; i < 10000; i += 3333) {
-		struct addr a = addr_v4(0x0a000000 + i);
+		struct addr a = addr_plus(&first, i);
 
 		assert_true(rtnl_route_parse(built(i), &back));
 		assert_true(addr_equal(&back.dst.addr, &a));

@@ -270,11 +270,11 @@ static void test_equal_rewrite_dirties_nothing(void **state)
 	in_place("x.json", "[ " NS("x", "1") " ]");
 	loop_turn(&a.loop, 5);
 	loop_turn(&a.loop, 5);
-	assert_false(model_is_dirty(&a.model));
+	assert_null(a.model.namespaces.dirty);
 	in_place("x.json", NS("x", "2"));
 	loop_turn(&a.loop, 5);
 	loop_turn(&a.loop, 5);
-	assert_true(model_is_dirty(&a.model));
+	assert_non_null(a.model.namespaces.dirty);
 }
 
 static void test_links_work_as_configmap_mounts_make_them(void **state)
