@@ -216,7 +216,7 @@ static void judge(struct explanation *a, const struct model *m, struct nft *kern
 	}
 	if (!a->allow)
 		find_nearest(a);
-	explain_kernel(m, kernel, &a->q, a->to.is_node && strcmp(a->to.node, m->config->node_name) == 0, allowed, &a->kernel);
+	explain_kernel(m, kernel, &a->q, a->to.is_node && model_is_self(m, a->to.node), allowed, &a->kernel);
 }
 
 static void step_text(struct str *out, const struct step *s, enum direction d)

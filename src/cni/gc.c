@@ -104,7 +104,7 @@ static bool is_garbage(const struct gc *gc, const struct ipam_finding *f)
 {
 	const size_t len = strlen(gc->r->network);
 
-	return !f->duplicate && strcmp(f->node, gc->r->cni->model->config->node_name) == 0 &&
+	return !f->duplicate && model_is_self(gc->r->cni->model, f->node) &&
 	       str_prefix(f->handle, gc->r->network) && f->handle[len] == '.' && !is_listed(gc, f->handle + len + 1, NULL) &&
 	       !cni_is_adding(gc->r->cni, f->handle);
 }

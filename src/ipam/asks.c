@@ -150,7 +150,7 @@ bool block_serves(const struct ipam *ipam, const struct block *b, int family, co
 {
 	const struct pool *p;
 
-	if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0 || b->cidr.addr.family != family_of(family) ||
+	if (!model_owns(ipam->model, b) || b->cidr.addr.family != family_of(family) ||
 	    unclaim_has(ipam, b))
 		return false;
 	p = model_pool_of(ipam->model, &b->cidr.addr);
@@ -209,7 +209,7 @@ static struct flight *block_borrow(struct ipam *ipam, const struct ipam_ask *a, 
 	table_each(&ipam->model->blocks, b) {
 		const struct pool *p;
 
-		if (b->deleted || b->cidr.addr.family != family_of(a->family) || (b->node && strcmp(b->node, ipam->node) == 0))
+		if (b->deleted || b->cidr.addr.family != family_of(a->family) || model_is_self(ipam->model, b->node))
 			continue;
 		p = model_pool_of(ipam->model, &b->cidr.addr);
 		if (!p || !pool_serves(ipam, p, a->request))
@@ -249,7 +249,7 @@ static void ask_refuse(struct ipam *ipam, struct ipam_ask *a, int code, const ch
 static bool is_forbidden(const struct ipam *ipam, const struct ipam_ask *a, const struct block *b)
 {
 	return !a->request->keeps && model_ipam_config(ipam->model)->strict_affinity &&
-	       (!b->node || strcmp(b->node, ipam->node) != 0);
+	       !model_is_self(ipam->model, b->node);
 }
 
 /* To a pod that asked before, though no block says so yet. */

@@ -34,20 +34,15 @@ void ipam_findings_free(struct ipam_findings *f)
 
 /* --- who is who --- */
 
-static bool is_self(const struct ipam *ipam, const char *node)
-{
-	return strcmp(node, ipam->node) == 0;
-}
-
 static bool node_exists(const struct ipam *ipam, const char *node)
 {
-	return is_self(ipam, node) || table_find(&ipam->model->nodes, node);
+	return model_is_self(ipam->model, node) || table_find(&ipam->model->nodes, node);
 }
 
 /* Another node's pod, as that node published it. */
 static bool is_elsewhere(const struct ipam *ipam, const char *node)
 {
-	return node && !is_self(ipam, node) && node_exists(ipam, node);
+	return node && !model_is_self(ipam->model, node) && node_exists(ipam, node);
 }
 
 /* Nothing of this node's kernel shows whether it is used. */
@@ -99,7 +94,7 @@ static void check_block(const struct ipam *ipam, const struct block *b, struct i
 			continue;
 		if (!node_exists(ipam, a->node))
 			found(out, false, &ip, b, a, "there is no such node");
-		else if (is_self(ipam, a->node) && !a->type && !is_hidden(a) && !lives_here(ipam, a, &ip))
+		else if (model_is_self(ipam->model, a->node) && !a->type && !is_hidden(a) && !lives_here(ipam, a, &ip))
 			found(out, false, &ip, b, a, "no pod that lives here has it");
 	}
 }

@@ -54,7 +54,7 @@ static void claim_end(struct claim *c, int code, const struct err *e)
 
 static bool block_ours(const struct claim *c, const struct block *b)
 {
-	return b && !b->deleted && b->node && strcmp(b->node, c->ipam->node) == 0;
+	return b && model_owns(c->ipam->model, b);
 }
 
 /* What follows step when its write ended with rc. */
@@ -241,7 +241,7 @@ static unsigned blocks_held(const struct ipam *ipam, int family)
 	const struct block *b;
 
 	table_each(&ipam->model->blocks, b)
-		n += b->node && b->cidr.addr.family == family_of(family) && strcmp(b->node, ipam->node) == 0;
+		n += b->cidr.addr.family == family_of(family) && model_is_self(ipam->model, b->node);
 	return n;
 }
 
@@ -309,7 +309,7 @@ static const struct block *block_unclaimed(const struct ipam *ipam, int family)
 	char name[254];
 
 	table_each(&ipam->model->blocks, b) {
-		if (b->deleted || b->cidr.addr.family != family_of(family) || !b->node || strcmp(b->node, ipam->node) != 0)
+		if (b->cidr.addr.family != family_of(family) || !model_owns(ipam->model, b))
 			continue;
 		affinity_name(name, ipam->node, &b->cidr);
 		if (!table_find(&ipam->model->affinities, name))
@@ -327,7 +327,7 @@ bool claim_resume(struct ipam *ipam, int family)
 	if (c->step != CLAIM_NONE || now_ms() < ipam->resume_after)
 		return true;
 	table_each(&ipam->model->affinities, a) {
-		if (a->deleted || a->state == AFFINITY_CONFIRMED || strcmp(a->node, ipam->node) != 0 ||
+		if (a->deleted || a->state == AFFINITY_CONFIRMED || !model_is_self(ipam->model, a->node) ||
 		    strcmp(a->type, "host") != 0 || a->cidr.addr.family != family_of(family))
 			continue;
 		log_info("ipam", "block %s: a claim was left half done, going on", prefix_text(&a->cidr).s);

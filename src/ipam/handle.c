@@ -24,12 +24,6 @@ static void sync_free(struct handle_sync *s)
 	free(s);
 }
 
-/* What looking again does not mend, as the store has said: a user's object hides it, or its name is too long. */
-static bool is_hopeless(int rc)
-{
-	return rc == -EPERM || rc == -EINVAL || rc == -ENAMETOOLONG;
-}
-
 /* A lost race is looked at anew at once, a datastore that is away or full later, for as long as it takes. */
 static void on_written(void *ctx, int rc)
 {
@@ -39,7 +33,7 @@ static void on_written(void *ctx, int rc)
 	if ((rc == -ESTALE && ++s->tries < IPAM_TRIES_MAX) || (rc == 0 && s->again)) {
 		s->again = false;
 		sync_go(s);
-	} else if (rc && !is_hopeless(rc)) {
+	} else if (rc && !store_is_hopeless(rc)) {
 		s->started = false;
 		s->tries = 0;
 		timer_set(ipam->loop, &ipam->sync_timer, IPAM_RETRY_MS);
@@ -169,7 +163,7 @@ static bool handle_is_ours(const struct ipam *ipam, const struct handle *h)
 	for (unsigned i = 0; i < h->block_count; i++) {
 		const struct block *b = table_find(&ipam->model->blocks, prefix_text(&h->blocks[i].cidr).s);
 
-		if (!b || !b->node || strcmp(b->node, ipam->node) != 0)
+		if (!b || !model_is_self(ipam->model, b->node))
 			return false;
 	}
 	return h->block_count > 0;
@@ -196,7 +190,7 @@ void handles_check(struct ipam *ipam)
 	ipam->handles_checked = true;
 	stale_check(ipam);
 	table_each(&ipam->model->blocks, b) {
-		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
+		if (!model_owns(ipam->model, b))
 			continue;
 		for (unsigned i = 0; i < b->attribute_count; i++) {
 			struct arena mem = { 0 };

@@ -408,7 +408,7 @@ void ipam_each_own(struct ipam *ipam, void (*each)(void *ctx, const struct block
 			const struct block_attribute *a = block_attribute(b, o);
 			struct addr ip = block_address(b, o);
 
-			if (a && a->handle && !a->type && a->node && strcmp(a->node, ipam->node) == 0)
+			if (a && a->handle && !a->type && model_is_self(ipam->model, a->node))
 				each(ctx, a, &ip);
 		}
 }

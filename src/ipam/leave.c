@@ -25,17 +25,12 @@ static void del(struct ipam_leave *l, const char *kind, const char *key, uint64_
 	store_del(l->ipam->store, kind_named(kind), key, version, on_deleted, l);
 }
 
-static bool is_ours(const struct ipam_leave *l, const char *node)
-{
-	return node && strcmp(node, l->ipam->node) == 0;
-}
-
 static bool others_have_any(const struct ipam_leave *l, const struct block *b)
 {
 	for (unsigned i = 0; i < b->size; i++) {
 		const struct block_attribute *a = block_attribute(b, i);
 
-		if (a && !is_ours(l, a->node))
+		if (a && !model_is_self(l->ipam->model, a->node))
 			return true;
 	}
 	return false;
@@ -51,12 +46,12 @@ static bool is_noted(const struct ipam_leave *l, const char *handle)
 
 static void block_leave(struct ipam_leave *l, const struct block *b)
 {
-	bool goes = is_ours(l, b->node) && !others_have_any(l, b);
+	bool goes = model_is_self(l->ipam->model, b->node) && !others_have_any(l, b);
 
 	for (unsigned i = 0; i < b->attribute_count; i++) {
 		const struct block_attribute *a = &b->attributes[i];
 
-		if (!a->handle || !is_ours(l, a->node) || is_noted(l, a->handle))
+		if (!a->handle || !model_is_self(l->ipam->model, a->node) || is_noted(l, a->handle))
 			continue;
 		str_add(&l->handles, a->handle, strlen(a->handle) + 1);
 		if (!goes)
@@ -81,7 +76,7 @@ static void rest_leaves(struct ipam_leave *l)
 	const struct affinity *a;
 
 	table_each(&m->affinities, a)
-		if (is_ours(l, a->node) && !table_find(&m->blocks, prefix_text(&a->cidr).s))
+		if (model_is_self(l->ipam->model, a->node) && !table_find(&m->blocks, prefix_text(&a->cidr).s))
 			del(l, "BlockAffinity", a->row.key, a->meta.version);
 	for (size_t at = 0; at < l->handles.len; at += strlen(l->handles.s + at) + 1)
 		handle_sync(l->ipam, l->handles.s + at);

@@ -280,7 +280,7 @@ static unsigned count(struct ipam *ipam, int family, const struct ipam_request *
 		const struct flight *f = flight_of(ipam, b);
 		bool serves = block_serves(ipam, b, family, r);
 
-		if (b->deleted || b->cidr.addr.family != family_of(family) || !b->node || strcmp(b->node, ipam->node) != 0)
+		if (b->cidr.addr.family != family_of(family) || !model_owns(ipam->model, b))
 			continue;
 		*busy |= f && !f->copy;
 		for (unsigned o = 0; o < b->size; o++)

@@ -109,7 +109,7 @@ struct ipam_counts ipam_own_counts(const struct ipam *ipam)
 	const struct block *b;
 
 	table_each(&ipam->model->blocks, b) {
-		if (b->deleted || !b->node || strcmp(b->node, ipam->node) != 0)
+		if (!model_owns(ipam->model, b))
 			continue;
 		c.blocks++;
 		c.used += counts_of(ipam, b).used;

@@ -22,7 +22,7 @@ static void on_written(void *ctx, int rc);
 
 static bool is_ours(const struct ipam *ipam, const struct block *b)
 {
-	return !b->deleted && b->node && strcmp(b->node, ipam->node) == 0;
+	return model_owns(ipam->model, b);
 }
 
 static bool is_empty(const struct ipam *ipam, const struct block *b)

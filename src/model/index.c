@@ -543,7 +543,7 @@ static void take_endpoint(struct index *ix, const struct endpoint *e)
 /* Of this node the endpoints count, not what was made of them. */
 static void take_workload(struct index *ix, const struct workload *w)
 {
-	bool own = strcmp(w->node, ix->model->config->node_name) == 0;
+	bool own = model_is_self(ix->model, w->node);
 
 	source_update(ix, 'w', &w->row, w->meta.namespace, own ? "" : w->pod, w->ips);
 }

@@ -51,14 +51,6 @@ void model_fini(struct model *m)
 		table_fini(table_at(m, i));
 }
 
-bool model_is_dirty(const struct model *m)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
-		if (table_at(m, i)->dirty)
-			return true;
-	return false;
-}
-
 void model_clean(struct model *m)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
@@ -85,6 +77,16 @@ const struct label *labels_copy(struct arena *mem, const struct label *from, uns
 const struct uplink *model_uplink(const struct model *m)
 {
 	return table_find(&m->uplinks, "self");
+}
+
+bool model_is_self(const struct model *m, const char *node)
+{
+	return node && strcmp(node, m->config->node_name) == 0;
+}
+
+bool model_owns(const struct model *m, const struct block *b)
+{
+	return !b->row.gone && !b->deleted && model_is_self(m, b->node);
 }
 
 const struct node *model_self(const struct model *m)

@@ -204,11 +204,12 @@ struct model {
 
 void model_init(struct model *m, const struct config *config);
 void model_fini(struct model *m);
-bool model_is_dirty(const struct model *m);
 void model_clean(struct model *m);	/* after a pass, see table_clean() */
 
 const struct uplink *model_uplink(const struct model *m);	/* NULL before it is known */
 const struct node *model_self(const struct model *m);		/* our Node object, or NULL */
+bool model_is_self(const struct model *m, const char *node);	/* our name?  NULL is nobody's */
+bool model_owns(const struct model *m, const struct block *b);	/* it is there, and this node's */
 /* The usable pool that holds a, whether disabled or not; NULL when none does. */
 const struct pool *model_pool_of(const struct model *m, const struct addr *a);
 

@@ -69,14 +69,12 @@ void pod_key(char out[POLICY_KEY_MAX], const char *namespace, const char *name)
 /* An address counts where the pod runs; then where its node published it; the object's own word is the last. */
 void party_addresses(const struct model *m, struct party *p, const struct endpoint *e, const struct workload *w)
 {
-	const char *self = m->config->node_name;
-
 	p->local = e;
 	if (e)
 		memcpy(p->ips, e->ips, sizeof p->ips);
-	else if (w && strcmp(w->node, self) != 0)
+	else if (w && !model_is_self(m, w->node))
 		memcpy(p->ips, w->ips, sizeof p->ips);
-	else if (p->pod && (p->pod->host_network || strcmp(p->pod->node, self) != 0))
+	else if (p->pod && (p->pod->host_network || !model_is_self(m, p->pod->node)))
 		memcpy(p->ips, p->pod->ips, sizeof p->ips);
 }
 
@@ -96,7 +94,7 @@ static const struct workload *workload_of(const struct model *m, const char *nam
 
 	table_each(&m->workloads, w)
 		if (strcmp(w->pod, name) == 0 && strcmp(w->meta.namespace, namespace) == 0 &&
-		    strcmp(w->node, m->config->node_name) != 0)
+		    !model_is_self(m, w->node))
 			return w;
 	return NULL;
 }
@@ -131,7 +129,7 @@ void party_of_address(const struct model *m, const struct addr *a, struct party 
 		return;
 	}
 	table_each(&m->workloads, w) {
-		if (!has_address(w->ips, a) || !*w->pod || strcmp(w->node, m->config->node_name) == 0 ||
+		if (!has_address(w->ips, a) || !*w->pod || model_is_self(m, w->node) ||
 		    endpoint_of(m, w->meta.namespace, w->pod))
 			continue;
 		party_set(m, w->meta.namespace, w->pod, out);

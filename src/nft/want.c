@@ -13,17 +13,7 @@
 #include <string.h>
 #include "base/util.h"
 
-static bool is_self(const struct nft *n, const char *node)
-{
-	return strcmp(node, n->model->config->node_name) == 0;
-}
-
 /* ---- own blocks ---- */
-
-static bool block_is_own(const struct nft *n, const struct block *b)
-{
-	return !b->row.gone && !b->deleted && b->node && is_self(n, b->node);
-}
 
 static bool own_list_has(const struct nft *n, const struct prefix *p)
 {
@@ -46,7 +36,7 @@ static bool own_list_differs(const struct nft *n)
 	const struct block *b;
 
 	table_each_dirty(&n->model->blocks, b)
-		if (block_is_own(n, b) != own_list_has(n, &b->cidr))
+		if (model_owns(n->model, b) != own_list_has(n, &b->cidr))
 			return true;
 	return false;
 }
@@ -65,7 +55,7 @@ static bool own_list_update(struct nft *n)
 	n->own_count = 0;
 	n->own = xrealloc(n->own, (n->model->blocks.count + 1) * sizeof *n->own);
 	table_each(&n->model->blocks, b)
-		if (block_is_own(n, b))
+		if (model_owns(n->model, b))
 			n->own[n->own_count++] = b->cidr;
 	n->own = xrealloc(n->own, (n->own_count + 1) * sizeof *n->own);
 	qsort(n->own, n->own_count, sizeof *n->own, by_prefix);
@@ -102,7 +92,7 @@ static void want_node(struct nft *n, const struct node *node)
 	struct asker *o = asker_begin(n, ASKER_NODE, node->row.key);
 
 	for (int f = 0; f < FAMILIES && !node->row.gone; f++)
-		if (n->tunnelled && !is_self(n, node->row.key) && node->address[f].addr.family)
+		if (n->tunnelled && !model_is_self(n->model, node->row.key) && node->address[f].addr.family)
 			asker_ask(n, n->set[SET_NODES + f], node->address[f].addr.b);
 	asker_end(n, o);
 }
@@ -112,13 +102,13 @@ static bool is_lent(const struct nft *n, const struct block *b, unsigned ordinal
 {
 	int a = b->allocations[ordinal];
 
-	return a >= 0 && (unsigned)a < b->attribute_count && b->attributes[a].node && !is_self(n, b->attributes[a].node);
+	return a >= 0 && (unsigned)a < b->attribute_count && b->attributes[a].node && !model_is_self(n->model, b->attributes[a].node);
 }
 
 static bool lends(const struct nft *n, const struct block *b)
 {
 	for (unsigned i = 0; i < b->attribute_count; i++)
-		if (b->attributes[i].node && !is_self(n, b->attributes[i].node))
+		if (b->attributes[i].node && !model_is_self(n->model, b->attributes[i].node))
 			return true;
 	return false;
 }
@@ -128,7 +118,7 @@ static void want_block(struct nft *n, const struct block *b)
 	struct asker *o = asker_begin(n, ASKER_BLOCK, b->row.key);
 	struct set *lent = n->set[SET_LENT + family_index(b->cidr.addr.family)];
 
-	if (n->tunnelled && block_is_own(n, b) && lends(n, b)) {
+	if (n->tunnelled && model_owns(n->model, b) && lends(n, b)) {
 		for (unsigned i = 0; i < b->size; i++) {
 			struct addr a = addr_plus(&b->cidr.addr, i);
 

@@ -90,12 +90,6 @@ static void end(struct publication *p)
 	free(p);
 }
 
-/* What another try would not mend: a user's object hides it, or the datastore does not take such an object. */
-static bool is_hopeless(int rc)
-{
-	return rc == -EPERM || rc == -EINVAL || rc == -ENAMETOOLONG;
-}
-
 static void try_later(struct publication *p, int rc)
 {
 	if (rc == -ESTALE) {
@@ -114,7 +108,7 @@ static void on_written(void *ctx, int rc)
 
 	if (!rc && p->stale) {
 		go(p);
-	} else if (!rc || is_hopeless(rc)) {
+	} else if (!rc || store_is_hopeless(rc)) {
 		end(p);
 	} else {
 		try_later(p, rc);
@@ -178,7 +172,7 @@ static void sweep(struct node_agent *n)
 		char key[400];
 
 		snprintf(key, sizeof key, "%s/%s", w->container, w->endpoint);
-		if (strcmp(w->node, n->model->config->node_name) == 0 && !table_find(&n->model->endpoints, key))
+		if (model_is_self(n->model, w->node) && !table_find(&n->model->endpoints, key))
 			publish(n, key, w->row.key);
 	}
 }

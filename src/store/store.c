@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,11 @@ int store_start(struct store *s, struct loop *l, struct model *m, const struct c
 	if (s->driver)
 		return s->driver->start(s, c->datastore.where, e);
 	return err_set(e, EPROTONOSUPPORT, "datastore = %s: not in this version", driver_name(c->datastore.driver));
+}
+
+bool store_is_hopeless(int rc)
+{
+	return rc == -EPERM || rc == -EINVAL || rc == -ENAMETOOLONG;
 }
 
 bool store_is_used(const struct config *c)
@@ -130,18 +136,27 @@ void store_del(struct store *s, const struct kind *k, const char *key, uint64_t 
 	s->driver->write(s, write_new(k, key, expected, done, ctx));
 }
 
-/* Conflicts are ordinary, and a driver says itself that it is away; what else a write may meet is said once, and shown until one succeeds. */
+/*
+ * Conflicts are ordinary, and a driver says itself that it is away.  What else a write may meet is said once for a
+ * kind, since each may have a folder or rights of its own, and shown until one of that kind succeeds.
+ */
 static void tell(struct store *s, const struct store_write *w, int rc)
 {
-	if (rc == 0 && s->failing) {
-		log_info("store", "writes succeed again");
-		model_problem_clear(s->model, "store", "write");
-	} else if (rc < 0 && !s->failing) {
-		log_err("store", "%s %s: cannot write: %s", w->kind->kind, w->key, strerror(-rc));
-		model_problem(s->model, "store", "write", "see the datastore's disk", "%s %s: cannot write: %s", w->kind->kind,
-			      w->key, strerror(-rc));
+	const char *kind = w->kind->kind, *verb = w->row ? "write" : "delete";
+	char problem[80];
+	const char *what = problem + strlen("store ");
+	bool told;
+
+	snprintf(problem, sizeof problem, "store %s %s", verb, kind);
+	told = table_find(&s->model->problems, problem);
+	if (rc == 0 && told) {
+		log_info("store", "%s %s: can %s again", kind, w->key, verb);
+		model_problem_clear(s->model, "store", what);
+	} else if (rc < 0 && !told) {
+		log_err("store", "%s %s: cannot %s: %s", kind, w->key, verb, strerror(-rc));
+		model_problem(s->model, "store", what, "see the datastore's disk", "%s %s: cannot %s: %s", kind, w->key, verb,
+			      strerror(-rc));
 	}
-	s->failing = rc < 0;
 }
 
 void store_written(struct store *s, struct store_write *w, int rc, uint64_t version)

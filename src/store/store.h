@@ -59,7 +59,6 @@ struct store {
 	const struct store_driver *driver;
 	void *driver_state;
 	enum store_state state;
-	bool failing;			/* the last write met something else than a conflict */
 	struct store_write *finished, **finished_tail;	/* their done() is due */
 	struct deferred deliver;
 };
@@ -67,6 +66,8 @@ struct store {
 /* Starts the driver that config->datastore names.  0, or negative with *e (-EPROTONOSUPPORT: not in this version). */
 int store_start(struct store *s, struct loop *l, struct model *m, const struct config *c, struct err *e);
 void store_stop(struct store *s);		/* what is still under way gets no done() */
+/* Of done(): what another try would not mend, as a user's object hides it, or the datastore takes no such object. */
+bool store_is_hopeless(int rc);
 /* Is there a datastore that agents have written to?  Starting it would only make one. */
 bool store_is_used(const struct config *c);
 /* Removes what agents keep there, when no node is left.  1: it did, 0: nothing to do, -errno. */

@@ -26,9 +26,11 @@ def test_what_a_full_datastore_did_not_take_is_written_when_it_does(own_lab, plu
         time.sleep(1.5)
         assert set(own_lab.objects(plural)) <= before
         assert ping(node, pod.v4)
+        assert node.log().count("cannot write") == 1, "what else is written in between is no news"
     wait_for("the second pod's are there, the first one's gone",
              lambda: own_lab.objects(plural) and not set(own_lab.objects(plural)) & before, timeout=4)
     wait_for("no problem is left", lambda: node.show("status")["problems"] == [])
+    assert node.log().count("again") == 1
 
 
 def test_endpoint_that_a_users_object_hides_is_said_once_and_let_be(own_lab):

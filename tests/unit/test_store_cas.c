@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -57,7 +58,7 @@ static void count_up(struct agent *a, unsigned writer)
 	h->block_count = WRITERS;
 	h->blocks = arena_alloc(&h->row.mem, WRITERS * sizeof *h->blocks);
 	for (unsigned i = 0; i < WRITERS; i++) {
-		h->blocks[i].cidr = (struct prefix){ addr_v4(0x0a000000 + i), 32 };
+		h->blocks[i].cidr = (struct prefix){ { .family = AF_INET, .b = { 10, 0, 0, (uint8_t)i } }, 32 };
 		h->blocks[i].count = now ? now->blocks[i].count : 0;
 	}
 	h->blocks[writer].count++;
