@@ -33,10 +33,11 @@ enum { RUN_DIR_WAIT_MS = 10000 };
 
 /* --- the command line's verbs --- */
 
+/* ["--ready"]: the exit code says whether it is. */
 static void verb_status(void *ctx, struct ctl_call *c)
 {
 	status_show(ctx, &c->out, c->json);
-	ctl_answer(c, EXIT_OK);
+	ctl_answer(c, c->count && !agent_is_ready(ctx) ? EXIT_FAILED : EXIT_OK);
 }
 
 static void verb_ipam_show(void *ctx, struct ctl_call *c)

@@ -14,16 +14,15 @@
 #include "cni/cni.h"
 #include "ctl/ctl.h"
 #include "explain.h"
+#include "install.h"
 #include "status.h"
 #include "uninstall.h"
-
-#define DEFAULT_CONFIG "/etc/manx.conf"
 
 struct options {
 	const char *config, *socket, *output, *ready_fd, *namespace;
 	const char **sets, **files, **words;	/* room for all of argv */
 	unsigned set_count, file_count, count;
-	bool fix, cleanup, help;
+	bool fix, ready, cleanup, dry, help;
 	unsigned given;			/* bits of options[] */
 };
 
@@ -33,6 +32,7 @@ static int verb_check(struct options *o);
 static int verb_get(struct options *o);
 static int verb_change(struct options *o);
 static int verb_explain(struct options *o);
+static int verb_install(struct options *o);
 static int verb_uninstall(struct options *o);
 static int verb_version(struct options *o);
 static int verb_help(struct options *o);
@@ -40,7 +40,7 @@ static int verb_absent(struct options *o);
 
 /* Options, and a bit for each: which ones a verb takes. */
 enum { OPT_CONFIG = 1, OPT_SOCKET = 2, OPT_OUTPUT = 4, OPT_SET = 8, OPT_READY = 16, OPT_FIX = 32, OPT_FILE = 64,
-       OPT_NAMESPACE = 128, OPT_CLEANUP = 256, OPT_HELP = 512 };
+       OPT_NAMESPACE = 128, OPT_CLEANUP = 256, OPT_HELP = 512, OPT_IS_READY = 1024, OPT_DRY = 2048 };
 enum { OPT_ASK = OPT_CONFIG | OPT_SOCKET | OPT_OUTPUT, ANY = UINT_MAX };
 
 static const struct option {
@@ -57,7 +57,9 @@ static const struct option {
 	{ "-f", OPT_FILE, true, 0 },
 	{ "-n", OPT_NAMESPACE, true, offsetof(struct options, namespace) },
 	{ "--fix", OPT_FIX, false, offsetof(struct options, fix) },
+	{ "--ready", OPT_IS_READY, false, offsetof(struct options, ready) },
 	{ "--cleanup", OPT_CLEANUP, false, offsetof(struct options, cleanup) },
+	{ "--dry-run", OPT_DRY, false, offsetof(struct options, dry) },
 	{ "--help", OPT_HELP, false, offsetof(struct options, help) },
 	{ "-h", OPT_HELP, false, offsetof(struct options, help) },
 };
@@ -71,7 +73,7 @@ static const struct verb {
 } verbs[] = {
 	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent,
 	  OPT_CONFIG | OPT_SET | OPT_READY | OPT_CLEANUP },
-	{ "status", "[-o json]", "this node at a glance", verb_ask, OPT_ASK },
+	{ "status", "[--ready] [-o json]", "this node at a glance", verb_ask, OPT_ASK | OPT_IS_READY },
 	{ "check", "FILE... [-o json]", "parse configuration (*.conf) and objects, change nothing", verb_check, OPT_OUTPUT, ANY },
 	{ "get", "KIND [NAME] [-n NAMESPACE] [-o json]", "objects of the datastore", verb_get, OPT_ASK | OPT_NAMESPACE, 2 },
 	{ "apply", "-f FILE", "put the objects of a file, all of it or nothing", verb_change,
@@ -83,12 +85,13 @@ static const struct verb {
 	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
 	{ "explain", "FROM TO PORT[/PROTO] [-f FILE]... [-o json]", "who lets that connection through, or not, and why",
 	  verb_explain, OPT_ASK | OPT_FILE, 3 },
+	{ "install", "[--set KEY=VALUE]... [--dry-run]", "make this program a service of the host, with settings for what is found there",
+	  verb_install, OPT_SET | OPT_DRY },
 	{ "uninstall", "[--config FILE] [--set KEY=VALUE]...", "remove what manx put on this node (also: agent --cleanup)",
 	  verb_uninstall, OPT_CONFIG | OPT_SET | OPT_SOCKET },
 	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
 	{ "help", "", "this text", verb_help, ANY, ANY },
 	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
-	{ "install", NULL, NULL, verb_absent, ANY, ANY },
 };
 
 static struct config config;		/* what this process goes by */
@@ -177,6 +180,8 @@ static int verb_ask(struct options *o)
 {
 	if (o->fix)
 		o->words[o->count++] = "--fix";
+	if (o->ready)
+		o->words[o->count++] = "--ready";
 	return ask(o, o->words, o->count);
 }
 
@@ -201,14 +206,19 @@ static int verb_change(struct options *o)
 	return ask(o, (const char *[]){ o->words[0], o->files[0], str_text(&text) }, 3);
 }
 
-/* The running agent does it, and ends; where none runs, we do it. */
-static int verb_uninstall(struct options *o)
+static int verb_install(struct options *o)
+{
+	if (load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
+	return install_run(&config, o->sets, o->set_count, o->dry);
+}
+
+/* The running agent does it, and ends; where none runs, we do it.  What it was started by is not the agent's to remove. */
+static int uninstall(struct options *o)
 {
 	autostr struct str out = { 0 }, err = { 0 };
 	int rc;
 
-	if (load_config(o, &config, print_error, NULL) < 0)
-		return EXIT_CONFIG;
 	rc = ctl_client(socket_path(o), (const char *[]){ "uninstall" }, 1, false, !o->socket);
 	if (rc != EXIT_NO_AGENT || o->socket)
 		return rc;
@@ -216,6 +226,17 @@ static int verb_uninstall(struct options *o)
 	fputs(str_text(&out), stdout);
 	fputs(str_text(&err), stderr);
 	return rc;
+}
+
+static int verb_uninstall(struct options *o)
+{
+	int rc, undone;
+
+	if (load_config(o, &config, print_error, NULL) < 0)
+		return EXIT_CONFIG;
+	rc = uninstall(o);
+	undone = o->socket ? EXIT_OK : install_undo(&config);
+	return rc ? rc : undone;
 }
 
 /* --- verbs that need none --- */

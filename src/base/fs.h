@@ -24,7 +24,10 @@ int fs_mkdirs(const char *path, mode_t mode);		/* like mkdir -p; 0 or -errno */
 /* Removes a file, or a folder with all that is in it, so many levels of folders deep.  0 (also when there is none), or -errno. */
 int fs_remove(const char *path, unsigned depth);
 
-/* Writes text when the file holds something else (so an equal value is never rewritten). 1 changed, 0 equal, -errno. */
+/*
+ * Writes text when the file holds something else (so an equal value is never rewritten). 1 changed, 0 equal, -errno.
+ * A container's own /proc/sys is read-only: there the host's is under /host.
+ */
 int fs_sysctl(const char *path, const char *text);
 
 /* flock(LOCK_EX | LOCK_NB).  0, -EWOULDBLOCK, -errno. */
