@@ -63,13 +63,15 @@ static int read_host(struct json_ctx *c, json_value v, void *field)
 	return json_refuse(c, v, "want an address");
 }
 
+/* containerd writes the names of its Go fields: the CNI project's own plugins look at no letter's case. */
 static int read_mapping(struct json_ctx *c, json_value v, void *item)
 {
-	static const struct json_field fields[] = {
-		{ "hostPort", offsetof(struct host_port, number), read_port, true },
-		{ "containerPort", offsetof(struct host_port, target), read_port, true },
-		{ "protocol", offsetof(struct host_port, protocol), read_protocol, false },
-		{ "hostIP", offsetof(struct host_port, host), read_host, false },
+	bool go = json_get(c->j, v, "HostPort") >= 0;
+	const struct json_field fields[] = {
+		{ go ? "HostPort" : "hostPort", offsetof(struct host_port, number), read_port, true },
+		{ go ? "ContainerPort" : "containerPort", offsetof(struct host_port, target), read_port, true },
+		{ go ? "Protocol" : "protocol", offsetof(struct host_port, protocol), read_protocol, false },
+		{ go ? "HostIP" : "hostIP", offsetof(struct host_port, host), read_host, false },
 	};
 	struct host_port *p = item;
 

@@ -220,6 +220,13 @@ def test_bad_mappings_are_code_7(one, bad):
     pod.remove()
 
 
+def test_containerd_names_the_fields_as_go_does(one, two):
+    """And so it sends what is empty."""
+    pod = add(one, "go", {"HostPort": 7373, "ContainerPort": 73, "Protocol": "tcp", "HostIP": ""})
+    assert talk(two, one.v4, 7373, pod, 73)
+    pod.delete().ok()
+
+
 def test_mappings_without_a_host_port_ask_for_nothing(one):
     pod = add(one, "nothing", mapping(0, 80))
     assert not [f for f in (one.dir / "run" / "ports").glob(pod.container + "@*")]
