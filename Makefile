@@ -61,7 +61,7 @@ SIZE    := $(TRIPLET)-size
 # --- packages --------------------------------------------------------------
 BUILD_DEPS := $(if $(filter $(ARCH),$(NATIVE)),gcc,gcc-$(subst _,-,$(TRIPLET)))
 RUN_DEPS   := python3 iproute2 iputils-ping nftables
-TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps mandoc systemd \
+TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps mandoc systemd openssl \
               libcmocka-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
 
 INITRAMFS_DEPS := cpio kmod xz-utils

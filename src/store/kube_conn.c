@@ -318,8 +318,10 @@ static bool pump_once(struct kube_conn *c, bool *full, unsigned *reads)
 		return answer_read(c);
 	if ((now & BR_SSL_SENDREC) && !*full) {
 		rc = net_send(c);
-		*full = rc == 0;
+		*full = rc <= 0;
 		if (rc >= 0)
+			return true;
+		if ((now & BR_SSL_RECVREC) && net_recv(c) > 0)	/* who hangs up may have said why */
 			return true;
 	} else if ((now & BR_SSL_RECVREC) && *reads) {	/* others want to be served too */
 		rc = net_recv(c);
@@ -330,7 +332,7 @@ static bool pump_once(struct kube_conn *c, bool *full, unsigned *reads)
 	return rc > 0;
 }
 
-/* Between records the input buffer is empty: all but its first page goes back. */
+/* Between records the input buffer is empty: its pages go back. */
 static void rest(struct kube_conn *c)
 {
 	size_t len, page = (size_t)sysconf(_SC_PAGESIZE), whole = sizeof c->in / page * page;
@@ -338,8 +340,8 @@ static void rest(struct kube_conn *c)
 	if (!c->big || br_ssl_engine_recvrec_buf(&c->tls.eng, &len) != c->in || len != 5)
 		return;
 	c->big = false;
-	if (whole > page)
-		madvise((char *)c + page, whole - page, MADV_DONTNEED);
+	if (whole)
+		madvise(c, whole, MADV_DONTNEED);
 }
 
 static void pump(struct kube_conn *c)

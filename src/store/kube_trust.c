@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { WRITTEN = 1796000000, DAY = 86400, DAYS_TO_1970 = 719528, DER_MAX = 64 * 1024 };	/* WRITTEN: 2026-11-30 */
+enum { WRITTEN = 1796000000, DAY = 86400, DAYS_TO_1970 = 719528, DER_MAX = 64 * 1024, RSA_BYTES_MIN = 256 };	/* WRITTEN: 2026-11-30 */
 
 static struct kube_chain *chain_of(const br_x509_class **ctx)
 {
@@ -162,6 +162,7 @@ static unsigned verify(struct kube_chain *c, const struct x509 *certs, unsigned 
 	br_x509_minimal_set_hash(&c->minimal, br_sha256_ID, &br_sha256_vtable);
 	br_x509_minimal_set_hash(&c->minimal, br_sha384_ID, &br_sha384_vtable);
 	br_x509_minimal_set_hash(&c->minimal, br_sha512_ID, &br_sha512_vtable);
+	br_x509_minimal_set_minrsa(&c->minimal, RSA_BYTES_MIN);
 	br_x509_minimal_set_time(&c->minimal, (uint32_t)(now / DAY + DAYS_TO_1970), (uint32_t)(now % DAY));
 	v->start_chain((const br_x509_class **)x, NULL);
 	for (unsigned i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
 /* Certificates and keys made with openssl for these tests alone; valid from 2026-11-30 to 2126-11-06. */
-static const char ca_pem[] =
+__attribute__((unused)) static const char ca_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIBlzCCAT2gAwIBAgIUaQop9ITnZAjz8qMacBwjzMuFPKYwCgYIKoZIzj0EAwIw\n"
 	"GDEWMBQGA1UEAwwNa3ViZXJuZXRlcy1jYTAgFw0yNjExMzAyMTU2MDFaGA8yMTI2\n"
@@ -11,7 +11,7 @@ static const char ca_pem[] =
 	"AgNIADBFAiBkC58DpeK9nuG+K4CXK/u6jKUGsqROJP8tqHwJA1vVjQIhAKb6SEN1\n"
 	"oLthu9m0vvsqFWo2cNBZM8qb0ZPE+7uOW7/S\n"
 	"-----END CERTIFICATE-----\n";
-static const char ec_pem[] =
+__attribute__((unused)) static const char ec_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIByjCCAXGgAwIBAgIUT9dcDXvi1P+mYCBQGqC6RkcwXW8wCgYIKoZIzj0EAwIw\n"
 	"GDEWMBQGA1UEAwwNa3ViZXJuZXRlcy1jYTAgFw0yNjExMzAyMTU2MDJaGA8yMTI2\n"
@@ -24,7 +24,7 @@ static const char ec_pem[] =
 	"zj0EAwIDRwAwRAIgTtc2DrmwJt3MrUbWXNu7DefqroTS5IUW6AkjsUQMqTECIDxj\n"
 	"mXA9brYAQrJ7reyK6IlEI4wlkyr5ahZQJl4G04HN\n"
 	"-----END CERTIFICATE-----\n";
-static const char rsa_pem[] =
+__attribute__((unused)) static const char rsa_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIICEjCCAbigAwIBAgIUT9dcDXvi1P+mYCBQGqC6RkcwXXAwCgYIKoZIzj0EAwIw\n"
 	"GDEWMBQGA1UEAwwNa3ViZXJuZXRlcy1jYTAgFw0yNjExMzAyMTU2MDJaGA8yMTI2\n"
@@ -39,7 +39,7 @@ static const char rsa_pem[] =
 	"M5s1OnB/Qeh8KKTdZcrmxiBo9ykCIE/gQ0vfhNYyNXBBfaye/Xw2qOBJ4EHwCnjS\n"
 	"T4KCQJ8A\n"
 	"-----END CERTIFICATE-----\n";
-static const char p384_pem[] =
+__attribute__((unused)) static const char p384_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIB6TCCAY6gAwIBAgIUT9dcDXvi1P+mYCBQGqC6RkcwXXIwCgYIKoZIzj0EAwIw\n"
 	"GDEWMBQGA1UEAwwNa3ViZXJuZXRlcy1jYTAgFw0yNjExMzAyMTU2MDJaGA8yMTI2\n"
@@ -53,7 +53,7 @@ static const char p384_pem[] =
 	"hb3EE4GXKVhMnlqQDHpuuQBKbVFpUTHYDwwCIQCiGi9MmqcVP1r2VlYZhCBU3/yJ\n"
 	"kiUuROOevd1UV3LAQQ==\n"
 	"-----END CERTIFICATE-----\n";
-static const char ed_pem[] =
+__attribute__((unused)) static const char ed_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIBnDCCAUKgAwIBAgIUT9dcDXvi1P+mYCBQGqC6RkcwXXEwCgYIKoZIzj0EAwIw\n"
 	"GDEWMBQGA1UEAwwNa3ViZXJuZXRlcy1jYTAgFw0yNjExMzAyMTU2MDJaGA8yMTI2\n"
@@ -65,7 +65,7 @@ static const char ed_pem[] =
 	"SM49BAMCA0gAMEUCIQCkxu5HCVq2UuMzHRLlkqtbYwPPsTbq8F5NNdBrkLYHhwIg\n"
 	"PbJn2jQ8SJPGeZB7k/J+i3Ebzx9ChnS8UvJT5NCPrI0=\n"
 	"-----END CERTIFICATE-----\n";
-static const char edself_pem[] =
+__attribute__((unused)) static const char edself_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIBMDCB46ADAgECAhRSWzKuJ7JaNWKQT08RzGmNxfuBuDAFBgMrZXAwDTELMAkG\n"
 	"A1UEAwwCZWQwIBcNMjYxMTMwMjE1NjAyWhgPMjEyNjExMDYyMTU2MDJaMA0xCzAJ\n"
@@ -75,7 +75,7 @@ static const char edself_pem[] =
 	"cANBAIFxwTfVb+jM9YXyixN8D4NFE1MFG6HKR1z5gpvysAB314KUg5vD4MbMJlPo\n"
 	"U8jvtJ91BZSbl4mqWQbQeSUl5ws=\n"
 	"-----END CERTIFICATE-----\n";
-static const char pss_pem[] =
+__attribute__((unused)) static const char pss_pem[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIICYjCCAZegAwIBAgIUGpsw+N3Z45Ve1TaGjmE7PFzmaQMwQQYJKoZIhvcNAQEK\n"
 	"MDSgDzANBglghkgBZQMEAgEFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEF\n"
@@ -91,19 +91,19 @@ static const char pss_pem[] =
 	"jQKEnhtIL5GD59NHPV/XTk7N/3vDgGYN6R299dH4c17g8d3c/+mR/BT+6Oy/rFDz\n"
 	"F9pL/emkpIerNn18c6Kk/KbFy7b6VoUQ3JNUYtUAA18ydBVm/mA=\n"
 	"-----END CERTIFICATE-----\n";
-static const char ec_sec1[] =
+__attribute__((unused)) static const char ec_sec1[] =
 	"-----BEGIN EC PRIVATE KEY-----\n"
 	"MHcCAQEEIK5MAzGrAifqlM17cKzuyKTvxzKJPK+NO0zPwuUAKZ8ioAoGCCqGSM49\n"
 	"AwEHoUQDQgAESrhgah9pRZi51n0tNkeRlxBZo/AKnYnNdfPMigg8xUwvjqmoPbTw\n"
 	"6pN7Nzw4kq5OE1WEChA4ZvaDGJzobScI6A==\n"
 	"-----END EC PRIVATE KEY-----\n";
-static const char ec_pkcs8[] =
+__attribute__((unused)) static const char ec_pkcs8[] =
 	"-----BEGIN PRIVATE KEY-----\n"
 	"MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgrkwDMasCJ+qUzXtw\n"
 	"rO7IpO/HMok8r407TM/C5QApnyKhRANCAARKuGBqH2lFmLnWfS02R5GXEFmj8Aqd\n"
 	"ic1188yKCDzFTC+Oqag9tPDqk3s3PDiSrk4TVYQKEDhm9oMYnOhtJwjo\n"
 	"-----END PRIVATE KEY-----\n";
-static const char rsa_pkcs1[] =
+__attribute__((unused)) static const char rsa_pkcs1[] =
 	"-----BEGIN RSA PRIVATE KEY-----\n"
 	"MIICXgIBAAKBgQDDEtdIUPlJ3VOC32Cd13ladPmeGPd0QUHn/NU2wQqKr+ejqHwJ\n"
 	"wK8wUpN3IPZ/7tIaJX8nM0Zo19ZZtFlD6ERKqk7esFQVIn78zlL9aZ8uv+78K1WL\n"
@@ -119,7 +119,7 @@ static const char rsa_pkcs1[] =
 	"3NueTpbAegYajsEGuewpAkEAkXGkTLYL/Gf7HprOtVfqnlyBrcLRe97erKD749H5\n"
 	"eQTn3yCi861Es+HSC/3v/aF2k/TNhQC5BwR6363AdavL3w==\n"
 	"-----END RSA PRIVATE KEY-----\n";
-static const char rsa_pkcs8[] =
+__attribute__((unused)) static const char rsa_pkcs8[] =
 	"-----BEGIN PRIVATE KEY-----\n"
 	"MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBAMMS10hQ+UndU4Lf\n"
 	"YJ3XeVp0+Z4Y93RBQef81TbBCoqv56OofAnArzBSk3cg9n/u0holfyczRmjX1lm0\n"
@@ -136,11 +136,11 @@ static const char rsa_pkcs8[] =
 	"tgv8Z/sems61V+qeXIGtwtF73t6soPvj0fl5BOffIKLzrUSz4dIL/e/9oXaT9M2F\n"
 	"ALkHBHrfrcB1q8vf\n"
 	"-----END PRIVATE KEY-----\n";
-static const char ed_pkcs8[] =
+__attribute__((unused)) static const char ed_pkcs8[] =
 	"-----BEGIN PRIVATE KEY-----\n"
 	"MC4CAQAwBQYDK2VwBCIEIGWAyesdV09b7j/sywBFplLy9bK5w7iGJMRMmr9ZICS7\n"
 	"-----END PRIVATE KEY-----\n";
-static const char rsa_encrypted[] =
+__attribute__((unused)) static const char rsa_encrypted[] =
 	"-----BEGIN RSA PRIVATE KEY-----\n"
 	"Proc-Type: 4,ENCRYPTED\n"
 	"DEK-Info: AES-128-CBC,7FE1B453BE733266FC360C5087951652\n"
@@ -159,3 +159,40 @@ static const char rsa_encrypted[] =
 	"bzo7OMleSiOUwIVRxBuwR9JGRLeUf66NKgFwEzH8Jat4wNfgiZQMn+ykZawrG0Oc\n"
 	"ZEQjqWDJJ1Wf41H2dRnftvYKMNSvdrab3ksnCxJanv8nhLvng7Q7bGeiXaSkXNS7\n"
 	"-----END RSA PRIVATE KEY-----\n";
+
+/* Of another CA, of 2019 to 2099: a certificate until 2026-01-01, and one from 2030-01-01 to 2040-01-01. */
+__attribute__((unused)) static const char old_ca_pem[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBVzCB/qADAgECAhQEwElqxGVmCSQWZ570E8q7fQCe/zAKBggqhkjOPQQDAjAR\n"
+	"MQ8wDQYDVQQDDAZvbGQtY2EwIBcNMTkwMTAxMDAwMDAwWhgPMjA5OTAxMDEwMDAw\n"
+	"MDBaMBExDzANBgNVBAMMBm9sZC1jYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA\n"
+	"BN0vKQgPcjZhvwJqX81ob5GiZQydJIYPWk6EikUA2tGiLx7d3q6W/r4CJHWb4AXp\n"
+	"H53D0hs6N6inGTA0tzDbdjijMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYE\n"
+	"FDba9ofCizk4raC8ymp5XrKczkNJMAoGCCqGSM49BAMCA0gAMEUCIBj3jaGx3io/\n"
+	"r7pYfnS2JhvdvIHUjxRSMsZslppE58wBAiEAxK603jc1JQ7dz3yxwwK8/SMkn22t\n"
+	"7cWzTqSZl/zROb4=\n"
+	"-----END CERTIFICATE-----\n";
+__attribute__((unused)) static const char old_pem[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBkTCCATegAwIBAgIUWc6F/DsP4a3GEoZr9tvWyVwrcV4wCgYIKoZIzj0EAwIw\n"
+	"ETEPMA0GA1UEAwwGb2xkLWNhMB4XDTE5MDEwMTAwMDAwMFoXDTI2MDEwMTAwMDAw\n"
+	"MFowDjEMMAoGA1UEAwwDb2xkMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEA+Yk\n"
+	"QwEp+HTgvUhEqG4WljMluBpeBjbqexo8TMS/Zz6DeKTuY8GOsYpYwQ/xgSShkk0T\n"
+	"Zwi1IGY0KxYUG3RCBqNwMG4wCQYDVR0TBAIwADAhBgNVHREEGjAYghZrdWJlcm5l\n"
+	"dGVzLmRlZmF1bHQuc3ZjMB0GA1UdDgQWBBS4cMldD+Eb/urlx480fB+HpSGV3jAf\n"
+	"BgNVHSMEGDAWgBQ22vaHwos5OK2gvMpqeV6ynM5DSTAKBggqhkjOPQQDAgNIADBF\n"
+	"AiEAvnOpB9ey5bvw4VA5ZEZxQtvwr1lz4TT1HSzXVYQu678CIHMEgVh5P1wfYbc0\n"
+	"NRIoJp0YNulQwTCTcYF4HknN4mCR\n"
+	"-----END CERTIFICATE-----\n";
+__attribute__((unused)) static const char future_pem[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBkjCCATegAwIBAgIUKJnZ0Tsg0NFMIMLxRKFKsS1rtKEwCgYIKoZIzj0EAwIw\n"
+	"ETEPMA0GA1UEAwwGb2xkLWNhMB4XDTMwMDEwMTAwMDAwMFoXDTQwMDEwMTAwMDAw\n"
+	"MFowDjEMMAoGA1UEAwwDb2xkMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEA+Yk\n"
+	"QwEp+HTgvUhEqG4WljMluBpeBjbqexo8TMS/Zz6DeKTuY8GOsYpYwQ/xgSShkk0T\n"
+	"Zwi1IGY0KxYUG3RCBqNwMG4wCQYDVR0TBAIwADAhBgNVHREEGjAYghZrdWJlcm5l\n"
+	"dGVzLmRlZmF1bHQuc3ZjMB0GA1UdDgQWBBS4cMldD+Eb/urlx480fB+HpSGV3jAf\n"
+	"BgNVHSMEGDAWgBQ22vaHwos5OK2gvMpqeV6ynM5DSTAKBggqhkjOPQQDAgNJADBG\n"
+	"AiEAyHLCJSMXhLfv93PoHbENLgWLmmlg9vQXEBAoSqt/rLYCIQCA5uADNWoD0EYQ\n"
+	"DTVSlhwC5fk9lo7noq6u0Oxd32HEtg==\n"
+	"-----END CERTIFICATE-----\n";
