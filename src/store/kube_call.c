@@ -81,7 +81,7 @@ static void on_start(struct deferred *d)
 
 	refresh(k);
 	for (struct kube_conn *conn = k->conns; conn; conn = conn->next)
-		if (is_idle(conn)) {
+		if (is_idle(conn) && kube_conn_is_alive(conn)) {
 			kube_conn_use(conn, c);
 			return;
 		}

@@ -1,7 +1,7 @@
 /*
  * One connection: TCP, TLS and one request after the other.  BearSSL's engine says what it wants (bytes from the
  * network, for it, of the answer), pump() does that until the socket would block.  A connection that waits for
- * the next record holds no more than its context: the 16 KiB of the input buffer go back to the kernel.
+ * the next record holds little more than its context: the 32 KiB of its buffers go back to the kernel.
  */
 #include "store/kube_int.h"
 
@@ -257,6 +257,7 @@ static int net_send(struct kube_conn *c)
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	c->big |= n > 2048;
 	br_ssl_engine_sendrec_ack(&c->tls.eng, (size_t)n);
 	c->moved += (size_t)n;
 	return 1;
@@ -272,7 +273,7 @@ static int net_recv(struct kube_conn *c)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0)
 		return -ECONNRESET;
-	c->big |= (size_t)n > sizeof c->in / 5;
+	c->big |= n > 2048;
 	br_ssl_engine_recvrec_ack(&c->tls.eng, (size_t)n);
 	return 1;
 }
@@ -332,16 +333,17 @@ static bool pump_once(struct kube_conn *c, bool *full, unsigned *reads)
 	return rc > 0;
 }
 
-/* Between records the input buffer is empty: its pages go back. */
+/* Between records the buffers are empty: their pages go back. */
 static void rest(struct kube_conn *c)
 {
-	size_t len, page = (size_t)sysconf(_SC_PAGESIZE), whole = sizeof c->in / page * page;
+	size_t len, page = (size_t)sysconf(_SC_PAGESIZE), from = (offsetof(struct kube_conn, out) + page - 1) / page * page;
 
-	if (!c->big || br_ssl_engine_recvrec_buf(&c->tls.eng, &len) != c->in || len != 5)
+	if (!c->big || !request_is_sent(c) || (br_ssl_engine_current_state(&c->tls.eng) & BR_SSL_SENDREC) ||
+	    br_ssl_engine_recvrec_buf(&c->tls.eng, &len) != c->in || len != 5)
 		return;
 	c->big = false;
-	if (whole)
-		madvise(c, whole, MADV_DONTNEED);
+	if (from < sizeof *c)
+		madvise((char *)c + from, sizeof *c - from, MADV_DONTNEED);
 }
 
 static void pump(struct kube_conn *c)
@@ -455,6 +457,13 @@ void kube_connect(struct kube *k, struct kube_call *call)
 		conn_fail(c, -rc, NULL);
 	else
 		timer_set(k->loop, &c->timer, CONNECT_MS);
+}
+
+bool kube_conn_is_alive(struct kube_conn *c)
+{
+	char byte;
+
+	return recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 void kube_conn_use(struct kube_conn *c, struct kube_call *call)

@@ -52,11 +52,10 @@ struct kube_chain {
 void kube_chain_init(struct kube_chain *c, const struct kube_login *login);
 void kube_chain_fini(struct kube_chain *c);
 
+/* In this order. */
 enum kube_state { KUBE_CONNECTING, KUBE_HANDSHAKE, KUBE_OPEN, KUBE_IDLE };
 
 struct kube_conn {
-	uint8_t in[BR_SSL_BUFSIZE_INPUT];	/* first: its pages are given back while nothing is in it */
-	uint8_t out[1024];
 	br_ssl_client_context tls;
 	struct kube *kube;
 	struct kube_login *login;
@@ -74,9 +73,11 @@ struct kube_conn {
 	bool used;			/* an earlier call came to its end here */
 	bool answered;			/* a byte of an answer came */
 	bool owed;			/* the timer says when more is due, not how long silence may be */
-	bool big;			/* a record took more of the buffer than its first page */
+	bool big;			/* much is in the buffers, or was */
 	bool pumping, dead;
 	struct kube_conn *next;
+	/* Last, since their pages are given back while nothing is in them.  Smaller ones would make small records. */
+	uint8_t out[BR_SSL_BUFSIZE_OUTPUT], in[BR_SSL_BUFSIZE_INPUT];
 };
 
 struct kube {
@@ -95,6 +96,7 @@ struct kube_server_text kube_server_text(const struct listen_address *a);
 
 /* Connects to the current server for the call; ends in one of the two below. */
 void kube_connect(struct kube *k, struct kube_call *call);
+bool kube_conn_is_alive(struct kube_conn *c);	/* an idle one: nothing came since, not even its end */
 void kube_conn_use(struct kube_conn *c, struct kube_call *call);	/* an idle one: the same */
 bool kube_conn_is_clean(struct kube_conn *c);	/* nothing is left over: it may be used again */
 void kube_conn_idle(struct kube_conn *c);	/* waits for the next call, for a while */

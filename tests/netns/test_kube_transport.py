@@ -499,6 +499,7 @@ def test_an_idle_connection_may_have_been_closed(client, server):
     closing = server(lambda send, request: ok()(send, request) or (request.path == "/last" and False))
     c = client(closing)
     assert c.call("GET", "/last") == (200, 2)
+    eventually("its end", lambda: closing.connections[-1].fileno() < 0)
     assert c.call("PUT", "/x", "body={}") == (200, 2)
 
 
