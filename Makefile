@@ -2,7 +2,9 @@
 #                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-cross, check-fresh, check-kill, check-policy, check-qemu: one part
+# make check-all      and what takes longer; check-cluster, check-cross, check-fresh, check-kill, check-policy, check-qemu: one part
+# make image          build/manx-image.tar, the container image that k3s-rke/manx.yaml names
+# make cluster        a real Kubernetes cluster on this machine with manx on its three nodes, and a shell there
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
 # make demo           three nodes on this machine, and who reaches whom; KEEP=1 keeps them
 # make bench          the benchmarks
@@ -19,7 +21,7 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
-        install licences check-install check-size check-given \
+        install licences image cluster check-install check-size check-given check-cluster deps-cluster \
         analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-qemu initramfs demo bench FORCE
 all:
 
@@ -127,6 +129,7 @@ $(OUT)/obj/%.o: src/%.c Makefile $(OUT)/cc.flags $(SYSROOT).done
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(OBJS:.o=.d)
+$(OUT)/obj/install.o: config/manx.service config/manx.openrc
 
 # musl's start files carry debug records that Debian 12's linker for riscv64 cannot
 # read, the libraries unwind tables that nothing here asks for.
@@ -202,6 +205,20 @@ install: all licences
 	$(Q)$(call put,manx.openrc,755,$(DOC)/manx.openrc)
 	$(Q)install -d -m 755 $(DOC)/licences && install -m 644 $(OUT)/licences/* $(DOC)/licences
 	$(Q)test -e $(DESTDIR)/etc/manx.conf || install -D -m 644 config/manx.conf $(DESTDIR)/etc/manx.conf
+
+# --- a container image ---------------------------------------------------------------
+# The program and its licences, by the name that the manifest has.
+image: $(OUT)/manx-image.tar
+$(OUT)/manx-image.tar: $(OUT)/manx $(OUT)/licences.done k3s-rke/manx.yaml cross/image.sh
+	$(call say,IMAGE,$@)
+	$(Q)rm -rf $(OUT)/image && install -D -m 755 $(OUT)/manx $(OUT)/image/bin/manx
+	$(Q)cp -r $(OUT)/licences $(OUT)/image/licences
+	$(Q)ARCH=$(ARCH) cross/image.sh $@ $$(sed -n 's/^ *image: //p' k3s-rke/manx.yaml) $(OUT)/image /bin/manx
+ifeq ($(ARCH),$(NATIVE))
+image: build/manx-image.tar
+build/manx-image.tar: $(OUT)/manx-image.tar
+	@ln -f $< $@
+endif
 
 # --- the libraries whole, for every architecture -------------------------------
 link-test: $(ARCHES:%=link-test-%)
@@ -379,6 +396,17 @@ check-qemu: $(GUESTS:%=guest-%) $(if $(filter check-all,$(MAKECMDGOALS)),check) 
 $(GUESTS:%=guest-%): guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* build/$*/guest.cpio
 .PHONY: $(GUESTS:%=guest-%)
+
+# --- a real Kubernetes cluster -----------------------------------------------------------
+# Made from its Go module at the first time, which takes minutes; see tests/cluster/build.sh.
+CLUSTER_DEPS := $(RUN_DEPS) gcc libc6-dev python3-pytest containerd runc openssl procps busybox-static python3-yaml
+deps-cluster: ; @cross/deps.sh $(CLUSTER_DEPS)
+
+check-cluster: all image | deps-cluster
+	$(PYTEST) tests/cluster
+
+cluster: all image | deps-cluster
+	@tests/cluster/cluster.py
 
 # --- what other readers say of the sources ---------------------------------------------
 ANALYZE_DEPS := gcc clang-tidy cppcheck
