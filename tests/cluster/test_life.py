@@ -1,0 +1,179 @@
+"""What happens to a cluster in its life, with packets going on meanwhile."""
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from cluster import IMAGE, MANIFESTS, PAUSE, container, deployment, obj
+from lab import ROOT, matrix, run, tcp, wait_for
+
+
+class Traffic:
+    """Datagrams there and back every few milliseconds, and a TCP connection opened at each tenth; counts what is lost."""
+
+    def __init__(self, source, dest, every=0.005):
+        self.every, self.sent, self.answered, self.opened, self.failed, self.longest = every, 0, set(), 0, 0, 0.0
+        self.here, self.there = source.socket(socket.AF_INET, socket.SOCK_DGRAM), dest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.there.bind((dest.v4, 7007))
+        self.here.connect((dest.v4, 7007))
+        self.door = dest.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.door.bind((dest.v4, 7008))
+        self.door.listen(64)
+        self.source, self.address, self.stop = source, (dest.v4, 7008), False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def run(self):
+        with self.source.entered():
+            while not self.stop:
+                self.here.send(b"%d" % self.sent)
+                self.sent += 1
+                if self.sent % 10 == 0:
+                    self.open()
+                self.pump(self.every)
+        end = time.monotonic() + 0.5
+        while len(self.answered) < self.sent and time.monotonic() < end:
+            self.pump(0.05)
+
+    def open(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            s.settimeout(1)
+            begun = time.monotonic()
+            try:
+                s.connect(self.address)
+                self.door.accept()[0].close()
+                self.opened += 1
+            except OSError:
+                self.failed += 1
+            self.longest = max(self.longest, time.monotonic() - begun)
+
+    def pump(self, seconds):
+        end = time.monotonic() + seconds
+        while True:
+            ready, _, _ = select.select([self.here, self.there], [], [], max(0, end - time.monotonic()))
+            if self.there in ready:
+                data, peer = self.there.recvfrom(64)
+                self.there.sendto(data, peer)
+            if self.here in ready:
+                self.answered.add(self.here.recv(64))
+            if not ready:
+                return
+
+    def __exit__(self, *_):
+        self.stop = True
+        self.thread.join()
+        for s in (self.here, self.there, self.door):
+            s.close()
+
+    @property
+    def lost(self):
+        return self.sent - len(self.answered)
+
+
+@pytest.fixture(scope="module")
+def pair(cluster):
+    """A pod on each of two nodes."""
+    made = deployment("pair", 3)
+    cluster.apply(made)
+    yield cluster.wait_pods("pair", 3)
+    cluster.delete(made)
+
+
+def test_an_upgrade_loses_no_packet(cluster, pair, tmp_path):
+    """kubectl set image, node after node, while packets go from one to another."""
+    (tmp_path / "bin").mkdir()
+    run(["cp", str(ROOT / "build" / "manx"), str(tmp_path / "bin" / "manx")])
+    run([str(ROOT / "cross" / "image.sh"), str(tmp_path / "next.tar"), "manx:next", str(tmp_path), "/bin/manx"])
+    for node in cluster.nodes:
+        node.import_image(tmp_path / "next.tar")
+    with Traffic(pair[0], pair[1]) as a, Traffic(pair[1], pair[2]) as b:
+        time.sleep(0.5)
+        cluster.kubectl("-n", "kube-system", "set", "image", "daemonset/manx", "manx=manx:next")
+        cluster.kubectl("-n", "kube-system", "rollout", "status", "daemonset/manx", "--timeout=100s", timeout=110)
+        time.sleep(1)
+    print("sent %d and %d, opened %d and %d" % (a.sent, b.sent, a.opened, b.opened))
+    assert a.sent > 200 and a.opened > 20
+    assert (a.lost, b.lost, a.failed, b.failed) == (0, 0, 0, 0)
+    images = {p["spec"]["containers"][0]["image"] for p in cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=manx")["items"]}
+    assert images == {"manx:next"}
+
+
+def static_pod(node, name):
+    """What the kubelet starts by itself, from a file."""
+    pod = obj("v1", "Pod", name, "default", spec={"containers": [container()], "terminationGracePeriodSeconds": 0,
+                                                  "automountServiceAccountToken": False, "enableServiceLinks": False})
+    import json
+    path = node.dir / "static" / (name + ".json")
+    path.write_text(json.dumps(pod))
+    return path
+
+
+def test_the_api_server_is_killed_and_comes_back(cluster, pair):
+    """Packets go on; a new pod of the kubelet's own gets a network; a policy made after the return takes effect."""
+    node = cluster.nodes[0]
+    with Traffic(pair[0], pair[1]) as traffic:
+        cluster.servers["kube-apiserver"].end(signal.SIGKILL)
+        wait_for("the agent has noticed", lambda: node.show("status")["datastore"]["state"] == "away", 60, 0.2)
+        links = set(node.links())
+        path = static_pod(node, "static")
+        new = wait_for("a pod without the API", lambda: [n for n in node.links() if n.startswith("cali") and n not in links], 60, 0.2)
+        assert node.show("status")["ready"]
+        path.unlink()
+        wait_for("it goes again", lambda: new[0] not in node.links(), 60, 0.2)
+        cluster.servers["kube-apiserver"].start()
+        wait_for("kube-apiserver is ready", cluster.is_ready, 60, 0.2)
+        wait_for("the agents are back", lambda: all(n.show("status")["datastore"]["state"] == "synced" for n in cluster.nodes), 60, 0.2)
+    assert (traffic.lost, traffic.failed) == (0, 0)
+    deny = obj("networking.k8s.io/v1", "NetworkPolicy", "after", "default", spec={"podSelector": {"matchLabels": {"app": "pair"}}})
+    cluster.apply(deny)
+    wait_for("a policy of afterwards holds", lambda: not tcp(pair[0], pair[1].v4, pair[1], 0.3), 20, 0.1)
+    cluster.delete(deny)
+    wait_for("and goes", lambda: all(matrix(pair, 4).values()), 20, 0.1)
+
+
+def test_the_api_server_stalls(cluster, pair):
+    """It accepts and never answers (SIGSTOP): no packet is lost, and the agents go on when it does."""
+    server = cluster.servers["kube-apiserver"]
+    with Traffic(pair[0], pair[1]) as traffic:
+        server.send(signal.SIGSTOP)
+        time.sleep(15)
+        assert all(n.show("status")["ready"] for n in cluster.nodes)
+        server.send(signal.SIGCONT)
+        wait_for("the agents are there", lambda: all(n.show("status")["datastore"]["state"] == "synced" for n in cluster.nodes), 90, 0.2)
+    assert (traffic.lost, traffic.failed) == (0, 0)
+
+
+def test_a_node_loses_power(cluster, pair):
+    """Its pods come back with a network, and others reach it again."""
+    node = cluster.nodes[2]
+    node.crash()
+    node.boot()
+    cluster.kubectl("wait", "--for=condition=Ready", "node/" + node.name, "--timeout=90s", timeout=100)
+
+    def pod_back():
+        pods = cluster.pods("pair")
+        return pods if all(p.ready for p in pods) and len(pods) == 3 else None
+    pods = wait_for("its pod is back", pod_back, 90, 0.5)
+    wait_for("all reach each other", lambda: all(matrix(pods, 4).values()), 60, 0.3)
+    assert PAUSE and IMAGE and MANIFESTS and subprocess
+
+
+def test_a_node_is_drained_and_deleted(cluster):
+    """What it held is given to others: no block of it is left."""
+    node = cluster.nodes[2]
+    cluster.kubectl("drain", node.name, "--ignore-daemonsets", "--force", "--timeout=60s", timeout=70)
+    node.close()
+    cluster.nodes.remove(node)
+    cluster.kubectl("delete", "node", node.name)
+
+    def nothing_left():
+        blocks = cluster.get("ipamblocks")["items"]
+        return not any(node.name in (b["spec"].get("affinity") or "") for b in blocks) and \
+            not any(a["spec"]["node"] == node.name for a in cluster.get("blockaffinities")["items"])
+    wait_for("its blocks are freed", nothing_left, 60, 0.5)
