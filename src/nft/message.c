@@ -133,12 +133,17 @@ void message_chain(struct nl *nl, unsigned message, const char *table, const str
 
 void message_rule(struct nl *nl, const char *table, const struct chain *c, const struct rule *r)
 {
-	struct nlmsghdr *h = nl_begin(nl, NFT_TYPE(NFT_MSG_NEWRULE), NLM_F_CREATE | NLM_F_APPEND,
-				      "nf_tables rule of chain %s", c->name);
+	message_rule_of(nl, NFPROTO_INET, table, c->name, r);
+}
 
-	put_header(h, NFPROTO_INET, 0);
+void message_rule_of(struct nl *nl, uint8_t family, const char *table, const char *chain, const struct rule *r)
+{
+	struct nlmsghdr *h = nl_begin(nl, NFT_TYPE(NFT_MSG_NEWRULE), NLM_F_CREATE | NLM_F_APPEND,
+				      "nf_tables rule of chain %s", chain);
+
+	put_header(h, family, 0);
 	mnl_attr_put_strz(h, NFTA_RULE_TABLE, table);
-	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, c->name);
+	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
 	expressions_put(h, r);
 	put_userdata(h, NFTA_RULE_USERDATA, &r->digest, sizeof r->digest, r->comment);
 	nl_end(nl, h);

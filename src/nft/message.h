@@ -36,6 +36,7 @@ void batch_end(struct nl *nl);
 void message_table(struct nl *nl, unsigned message, const char *name, uint32_t flags);	/* flags 0: none named */
 void message_chain(struct nl *nl, unsigned message, const char *table, const struct chain *c);
 void message_rule(struct nl *nl, const char *table, const struct chain *c, const struct rule *r);
+void message_rule_of(struct nl *nl, uint8_t family, const char *table, const char *chain, const struct rule *r);
 void message_rules_flush(struct nl *nl, const struct chain *c);
 void message_set(struct nl *nl, unsigned message, const struct set *s);
 void message_set_of(struct nl *nl, unsigned message, const char *table, const struct set *s);

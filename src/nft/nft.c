@@ -153,7 +153,7 @@ static void retry_arm(struct nft *n)
 		timer_del(n->loop, &n->second_look);
 }
 
-/* The pass that it wakes does the rest. */
+/* The pass that they wake does the rest. */
 static void on_second_look(struct timer *t)
 {
 	(void)t;
@@ -170,6 +170,7 @@ void nft_run(struct nft *n)
 {
 	if (!n->usable)
 		return;
+	forward_look(n);
 	if (model_concerns_us(n))
 		nft_want(n);
 	policies_reconsider(n);
@@ -208,8 +209,10 @@ int nft_cleanup(struct nft *n, struct err *e)
 	message_table(&n->command, NFT_MSG_DELTABLE, NFT_TABLE, 0);
 	batch_end(&n->command);
 	rc = nl_commit(&n->command, NULL, e);
-	if (!rc)
+	if (!rc) {
 		n->lost = true;
+		rc = forward_cleanup(n, e);
+	}
 	return rc;
 }
 
@@ -221,7 +224,7 @@ struct nft *nft_new(struct loop *l, struct model *m, struct err *e)
 	n->model = m;
 	n->command.fd = n->events.fd = -1;
 	n->retry.fn = on_retry;
-	n->second_look.fn = on_second_look;
+	n->second_look.fn = n->forward_timer.fn = on_second_look;
 	n->lost = true;
 	if (kernel_open(n, e) < 0) {
 		nft_free(n);
@@ -241,6 +244,7 @@ void nft_free(struct nft *n)
 		return;
 	timer_del(n->loop, &n->retry);
 	timer_del(n->loop, &n->second_look);
+	timer_del(n->loop, &n->forward_timer);
 	kernel_close(n);
 	policies_close(n);
 	askers_free(n);

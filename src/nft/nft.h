@@ -4,7 +4,7 @@
  * The reconciler of the one nf_tables table, inet manx.  want.c and base.c turn
  * dirty rows into wanted sets and chains, have.c reads the kernel's (at the
  * start, and when somebody else changed the ruleset), apply.c sends the difference
- * as one batch.  Nobody else's table is ever touched.
+ * as one batch.  Nobody else's table is touched, but for two rules in iptables' FORWARD chain (forward.c).
  */
 #include "base/loop.h"
 #include "base/str.h"
@@ -52,7 +52,7 @@ int nft_trace(struct nft *n, const struct nft_packet *p, struct nft_answer *answ
 struct nft_counts { unsigned rules, sets, elements; };
 struct nft_counts nft_counts(const struct nft *n);	/* what the kernel has of ours */
 
-/* Deletes the table.  The next pass makes it again: for an agent that ends, or one that never ran. */
+/* Deletes the table and those rules.  The next pass makes it again: for an agent that ends, or one that never ran. */
 int nft_cleanup(struct nft *n, struct err *e);
 
 #endif

@@ -98,6 +98,9 @@ struct nft {
 	bool waiting;			/* for the timer, after a failure */
 	bool repairing;			/* what differs was not our doing */
 	uint64_t looked_ms, told_ms;
+	bool forward_suspect;		/* somebody changed some table: forward.c looks at others' chains */
+	uint64_t forward_looked_ms;
+	struct timer forward_timer;
 	unsigned failures, backoff_ms;
 	int rc;				/* of the last failure, with its text; 0: all is well */
 	char why[256];
@@ -137,6 +140,11 @@ bool kernel_has_nat(struct nft *n);
 bool kernel_has_dnat(struct nft *n);
 bool kernel_has_conntrack(struct nft *n);
 uint32_t table_flags(const struct nft *n);	/* with which the table is made */
+
+/* ---- forward.c: the chains of others that would drop pods' packets ---- */
+
+void forward_look(struct nft *n);
+int forward_cleanup(struct nft *n, struct err *e);
 
 /* ---- have.c ---- */
 

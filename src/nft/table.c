@@ -4,8 +4,8 @@
  * kernel would have taken it.
  *
  * A table that a socket owns cannot be changed by anybody else, and with "persist"
- * it stays when the owner goes (Linux 6.9).  Then nothing has to be watched.  Otherwise
- * an event socket says that some program changed some table, and no more.
+ * it stays when the owner goes (Linux 6.9).  Then nobody has to look at it again.  An event
+ * socket says that some program changed some table, and no more.
  */
 #include "nft/nft_int.h"
 
@@ -160,7 +160,10 @@ static void on_event(void *ctx, const struct nlmsghdr *h)
 {
 	struct nft *n = ctx;
 
-	n->suspect |= h->nlmsg_type == NFT_TYPE(NFT_MSG_NEWGEN);
+	if (h->nlmsg_type != NFT_TYPE(NFT_MSG_NEWGEN))
+		return;
+	n->suspect |= !n->owning;
+	n->forward_suspect = true;
 }
 
 static void on_readable(struct watch *w, uint32_t events)
@@ -168,8 +171,10 @@ static void on_readable(struct watch *w, uint32_t events)
 	struct nft *n = container_of(w, struct nft, watch);
 	(void)events;
 
-	if (nl_events(&n->events, n->command.port, on_event, n) < 0)
-		n->suspect = true;
+	if (nl_events(&n->events, n->command.port, on_event, n) >= 0)
+		return;
+	n->suspect |= !n->owning;
+	n->forward_suspect = true;
 }
 
 /* Of all that a commit tells, only its last message: that there is a new generation. */
@@ -222,8 +227,8 @@ int kernel_open(struct nft *n, struct err *e)
 		return err_set(e, EPERM, "nf_tables: %s: needs CAP_NET_ADMIN", strerror(EPERM));
 	if (rc)
 		return unusable(n, rc);
-	n->usable = true;
-	return n->owning ? 0 : events_open(n, e);
+	n->usable = n->forward_suspect = true;
+	return events_open(n, e);
 }
 
 void kernel_close(struct nft *n)
