@@ -1,7 +1,6 @@
 #include "store/store.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,26 +136,26 @@ void store_del(struct store *s, const struct kind *k, const char *key, uint64_t 
 }
 
 /*
- * Conflicts are ordinary, and a driver says itself that it is away.  What else a write may meet is said once for a
- * kind, since each may have a folder or rights of its own, and shown until one of that kind succeeds.
+ * Conflicts are ordinary, and a driver says itself that it is away.  What else a write may meet is shown until some
+ * write succeeds, and said once for a kind, each of which may have a folder or rights of its own.
  */
 static void tell(struct store *s, const struct store_write *w, int rc)
 {
-	const char *kind = w->kind->kind, *verb = w->row ? "write" : "delete";
-	char problem[80];
-	const char *what = problem + strlen("store ");
-	bool told;
+	uint64_t *said = &s->failing[w->row ? 1 : 0], bit = 1ull << (w->kind - kinds);
+	const char *verb = w->row ? "write" : "delete";
 
-	snprintf(problem, sizeof problem, "store %s %s", verb, kind);
-	told = table_find(&s->model->problems, problem);
-	if (rc == 0 && told) {
-		log_info("store", "%s %s: can %s again", kind, w->key, verb);
-		model_problem_clear(s->model, "store", what);
-	} else if (rc < 0 && !told) {
-		log_err("store", "%s %s: cannot %s: %s", kind, w->key, verb, strerror(-rc));
-		model_problem(s->model, "store", what, "see the datastore's disk", "%s %s: cannot %s: %s", kind, w->key, verb,
-			      strerror(-rc));
+	if (rc == 0) {
+		if (*said & bit)
+			log_info("store", "%s %s: can %s again", w->kind->kind, w->key, verb);
+		*said &= ~bit;
+		model_problem_clear(s->model, "store", "write");
+		return;
 	}
+	if (!(*said & bit))
+		log_err("store", "%s %s: cannot %s: %s", w->kind->kind, w->key, verb, strerror(-rc));
+	*said |= bit;
+	model_problem(s->model, "store", "write", "see the datastore's disk", "%s %s: cannot %s: %s", w->kind->kind, w->key, verb,
+		      strerror(-rc));
 }
 
 void store_written(struct store *s, struct store_write *w, int rc, uint64_t version)

@@ -61,6 +61,7 @@ struct store {
 	enum store_state state;
 	struct store_write *finished, **finished_tail;	/* their done() is due */
 	struct deferred deliver;
+	uint64_t failing[2];		/* kinds of which a deletion, a write failed last, as the log was told */
 };
 
 /* Starts the driver that config->datastore names.  0, or negative with *e (-EPROTONOSUPPORT: not in this version). */
