@@ -12,7 +12,7 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { CARRIER_TRIES = 20 };
+enum { CARRIER_TRIES = 100 };
 
 static void on_undone(void *ctx)
 {
@@ -202,18 +202,19 @@ void add_undo_later(struct cni_request *r)
 
 /*
  * The host end came up without a carrier, so its queue drops packets until the kernel's link watch, which is
- * asynchronous, has seen the pod's end come up.  Asking ethtool makes newer kernels look at once.
+ * asynchronous, has seen the pod's end come up.  Asking ethtool makes newer kernels look at once.  As asynchronous
+ * is what makes an IPv6 address the pod's own: it waits for the lock that a deletion of links holds for long.
  */
 static void answer_with_carrier(struct cni_request *r, const struct endpoint *ep)
 {
 	struct end ends[ENDS];
 
-	if (!link_has_carrier(r->cni, ep->host_if)) {
+	if (!link_has_carrier(r->cni, ep->host_if) || !link_has_address(r, &ep->ips[FAMILY_V6])) {
 		if (r->carrier_tries++ < CARRIER_TRIES) {
 			timer_set(r->cni->loop, &r->carrier, 1);
 			return;
 		}
-		log_warn("cni", "%s: no carrier yet, first packets may be lost", ep->host_if);
+		log_warn("cni", "%s: not up yet, first packets may be lost", ep->host_if);
 	}
 	log_debug("cni", "ADD %s: %s %s %s", r->key, ep->host_if, addr_text(&ep->ips[0]).s, addr_text(&ep->ips[1]).s);
 	request_result(r, ep);

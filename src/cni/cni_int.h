@@ -169,6 +169,7 @@ int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e);	/* th
 /* The attachment that the host end of that index belongs to, or NULL. */
 const struct endpoint *link_owner(const struct cni *c, int index);
 bool link_has_carrier(const struct cni *c, const char *host_if);	/* or it is gone */
+bool link_has_address(struct cni_request *r, const struct addr *ip);	/* packets to ip are the pod's; true without one */
 int link_look(struct nl *nl, const char *name, int index, struct rtnl_link *l, struct err *e);	/* name NULL: by index */
 
 /* further.c: another network has the pod's default routes. */

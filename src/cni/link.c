@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -203,6 +204,17 @@ bool link_has_carrier(const struct cni *c, const char *host_if)
 	str_copy(link.ifr_name, sizeof link.ifr_name, host_if);
 	ioctl(c->nl.fd, SIOCETHTOOL, &link);
 	return ioctl(c->nl.fd, SIOCGIFFLAGS, &link) < 0 || link.ifr_flags & IFF_RUNNING;
+}
+
+bool link_has_address(struct cni_request *r, const struct addr *ip)
+{
+	struct nl *pod = &r->cni->pod_nl;
+	struct rtnl_route found = { .type = RTN_LOCAL };
+
+	if (ip->family && nl_adopt(pod, r->pod_fd) == 0)
+		rtnl_route_get(pod, ip, &found);
+	pod->fd = -1;
+	return found.type == RTN_LOCAL;
 }
 
 /* The pod already has our link (an ADD that is repeated): links[ENDS]. */

@@ -117,8 +117,8 @@ void rtnl_neigh_dump_request(struct nl *nl, uint8_t family, int ifindex);	/* fam
 /* Of neighbour events, lets only those of these two links (0: none) through to the event socket. */
 int rtnl_neigh_filter(struct nl *nl, int ifindex, int other);
 
-/* The source address and output interface that the kernel would use towards dst.  0, -ENETUNREACH, -errno. */
-int rtnl_route_get(struct nl *nl, const struct addr *dst, struct addr *source, int *oif);
+/* How the kernel would send to dst: fills type and source of *r.  0, -ENETUNREACH, -errno. */
+int rtnl_route_get(struct nl *nl, const struct addr *dst, struct rtnl_route *r);
 
 /* What has that source is routed by that table.  -EEXIST when there is such a rule. */
 void rtnl_rule_put(struct nl *nl, const struct addr *source, uint32_t table);

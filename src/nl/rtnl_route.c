@@ -189,34 +189,25 @@ bool rtnl_has_none(int rc)
 	return rc == -ENOENT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
 }
 
-struct route_found {
-	struct addr *source;
-	int *oif;
-};
-
 static void on_route_found(void *ctx, const struct nlmsghdr *h)
 {
-	struct route_found *f = ctx;
+	struct rtnl_route *r = ctx;
 	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
 	const struct nlattr *tb[RTA_PREFSRC + 1];
-	uint32_t oif;
 
 	if (h->nlmsg_type != RTM_NEWROUTE || !nl_attrs(h, sizeof *m, tb, RTA_PREFSRC))
 		return;
-	nl_attr_addr(tb[RTA_PREFSRC], m->rtm_family, f->source);
-	if (nl_attr_u32(tb[RTA_OIF], &oif))
-		*f->oif = (int)oif;
+	r->type = m->rtm_type;
+	nl_attr_addr(tb[RTA_PREFSRC], m->rtm_family, &r->source);
 }
 
-int rtnl_route_get(struct nl *nl, const struct addr *dst, struct addr *source, int *oif)
+int rtnl_route_get(struct nl *nl, const struct addr *dst, struct rtnl_route *r)
 {
 	struct nlmsghdr *h = nl_begin(nl, RTM_GETROUTE, 0, "route to %s", addr_text(dst).s);
 	struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof *m);
-	struct route_found f = { source, oif };
-	struct nl_answer answer = { .data = on_route_found, .ctx = &f };
+	struct nl_answer answer = { .data = on_route_found, .ctx = r };
 
-	*source = (struct addr){ 0 };
-	*oif = 0;
+	*r = (struct rtnl_route){ 0 };
 	m->rtm_family = dst->family;
 	m->rtm_dst_len = (uint8_t)addr_bits(dst);
 	put_addr(h, RTA_DST, dst);

@@ -171,10 +171,9 @@ static const struct rtnl_addr *by_address(const struct view *v, const struct add
 /* What the kernel would use as source towards dst. */
 static const struct rtnl_addr *towards(struct node_agent *n, const struct view *v, const struct addr *dst)
 {
-	struct addr source;
-	int oif;
+	struct rtnl_route found;
 
-	return rtnl_route_get(&n->cmd, dst, &source, &oif) == 0 ? by_address(v, &source) : NULL;
+	return rtnl_route_get(&n->cmd, dst, &found) == 0 ? by_address(v, &found.source) : NULL;
 }
 
 static const struct rtnl_addr *of_default_route(struct node_agent *n, const struct view *v, int family)

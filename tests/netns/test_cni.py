@@ -3,6 +3,8 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
+import threading
 import time
 
 import pytest
@@ -188,6 +190,39 @@ def test_first_packet_from_the_node_is_answered(one, family):
     assert ping(one, getattr(pod, family))
     assert ping(pod, getattr(one, family))
     pod.delete().ok()
+
+
+def answers(source, address):
+    """One datagram to a port that nobody has: what gets there is refused."""
+    with source.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        s.connect((address, 9))
+        s.send(b"x")
+        try:
+            return bool(s.recv(1))
+        except ConnectionRefusedError:
+            return True
+        except socket.timeout:
+            return False
+
+
+def test_first_packet_of_ipv6_arrives_while_links_are_deleted(own_lab):
+    """A deletion holds the lock which the kernel takes before it makes an address the pod's own."""
+    node, other, stop = own_lab.node().start(encapsulation="none"), own_lab.namespace("busy"), threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            other.batch(*(line for i in range(5) for line in ("link add a%d type veth peer name b%d" % (i, i), "link del a%d" % i)))
+    busy = threading.Thread(target=churn)
+    busy.start()
+    try:
+        for _ in range(30):
+            pod = node.pod("p")
+            assert answers(node, pod.v6)
+            pod.delete().ok()
+    finally:
+        stop.set()
+        busy.join()
 
 
 @pytest.mark.parametrize("family", ["v4", "v6"])
