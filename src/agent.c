@@ -217,6 +217,12 @@ int run_dir_lock(const struct config *c, int *lock)
 	return EXIT_OK;
 }
 
+static void on_rest(void)
+{
+	arena_trim();
+	trim_memory();
+}
+
 /* Modules, bottom up.  The first that fails says why in *e. */
 static int start(struct agent *a, struct err *e)
 {
@@ -239,7 +245,7 @@ static int start(struct agent *a, struct err *e)
 	snprintf(socket, sizeof socket, "%s/manx.sock", a->config->run_dir);
 	a->loop.pass = on_pass;
 	a->loop.pass_ctx = a;
-	a->loop.rest = trim_memory;
+	a->loop.rest = on_rest;
 	return server_open(&a->server, &a->loop, socket, on_request, a, e);
 }
 

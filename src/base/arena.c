@@ -10,8 +10,11 @@
 /*
  * A list of chunks, the newest first.  The first one has a little more than
  * it was asked for (a row's strings follow the row); later ones double.
+ *
+ * One chunk of some pages that was given back is kept: a block's row is replaced by
+ * its successor at each change, and the allocator maps and unmaps what is that large.
  */
-enum { CHUNK_FIRST = 256, CHUNK_STEP_MAX = 64 * 1024, ALIGN = _Alignof(max_align_t) };
+enum { CHUNK_FIRST = 256, CHUNK_STEP_MAX = 64 * 1024, ALIGN = _Alignof(max_align_t), SPARE_UNIT = 4096, SPARE_MAX = 16384 };
 
 struct arena_chunk {
 	struct arena_chunk *older;
@@ -19,13 +22,47 @@ struct arena_chunk {
 	_Alignas(max_align_t) char data[];
 };
 
+static struct arena_chunk *spare;
+
+static struct arena_chunk *chunk_get(size_t size)
+{
+	struct arena_chunk *c = spare;
+
+	if (size < SPARE_UNIT || size > SPARE_MAX)
+		c = NULL;
+	else
+		size = (size + SPARE_UNIT - 1) & ~(size_t)(SPARE_UNIT - 1);
+	if (c && c->size >= size && c->size < 2 * size) {
+		spare = NULL;
+		return c;
+	}
+	c = xrealloc(NULL, sizeof *c + size);
+	c->size = size;
+	return c;
+}
+
+static void chunk_put(struct arena_chunk *c)
+{
+	if (spare || c->size < SPARE_UNIT || c->size > SPARE_MAX)
+		free(c);
+	else
+		spare = c;
+}
+
 static struct arena_chunk *chunk_new(struct arena_chunk *older, size_t size)
 {
 	size_t step = !older ? CHUNK_FIRST : older->size < CHUNK_STEP_MAX ? older->size : CHUNK_STEP_MAX;
-	struct arena_chunk *c = xrealloc(NULL, sizeof *c + size + step);
+	struct arena_chunk *c = chunk_get(size + step);
 
-	*c = (struct arena_chunk){ .older = older, .size = size + step };
+	c->older = older;
+	c->used = 0;
 	return c;
+}
+
+void arena_trim(void)
+{
+	free(spare);
+	spare = NULL;
 }
 
 /* size bytes at the next multiple of align. */
@@ -90,7 +127,7 @@ void arena_reset(struct arena *a)
 		struct arena_chunk *c = a->chunk;
 
 		a->chunk = c->older;
-		free(c);
+		chunk_put(c);
 	}
 	if (a->chunk)
 		a->chunk->used = 0;
@@ -99,6 +136,7 @@ void arena_reset(struct arena *a)
 void arena_free(struct arena *a)
 {
 	arena_reset(a);
-	free(a->chunk);
+	if (a->chunk)
+		chunk_put(a->chunk);
 	a->chunk = NULL;
 }

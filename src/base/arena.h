@@ -19,6 +19,7 @@ void arena_reserve(struct arena *a, size_t size);
 size_t arena_used(const struct arena *a);
 void arena_reset(struct arena *a);
 void arena_free(struct arena *a);
+void arena_trim(void);			/* frees what is kept for the next arena */
 void arena_wipe(struct arena *a);	/* zeroes all that was given, which may be secret; arena_free() follows */
 
 #endif

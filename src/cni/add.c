@@ -52,6 +52,7 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 	ep->network = arena_str(mem, r->network);
 	ep->container = arena_str(mem, r->container);
 	ep->ifname = arena_str(mem, r->ifname);
+	endpoint_hash(ep);
 	ep->pod = arena_str(mem, r->pod);
 	ep->namespace = arena_str(mem, r->namespace);
 	ep->uid = arena_str(mem, r->uid);

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cni/cni_int.h"
@@ -38,13 +39,14 @@ static void end_adds(struct cni_request *r)
 /* A handle is the container's: does another attachment of it hold addresses, or is about to? */
 static bool handle_is_shared(const struct cni_request *r)
 {
+	const uint32_t hash = fnv32a(r->handle, strlen(r->handle));
 	const struct endpoint *ep;
 
 	for (const struct cni_request *other = r->cni->requests; other; other = other->next)
 		if (other->waiting_address && other->conn && strcmp(other->handle, r->handle) == 0)
 			return true;
 	table_each(&r->cni->model->endpoints, ep)
-		if (strcmp(ep->handle, r->handle) == 0 && strcmp(ep->row.key, r->key) != 0)
+		if (ep->handle_hash == hash && strcmp(ep->handle, r->handle) == 0 && strcmp(ep->row.key, r->key) != 0)
 			return true;
 	return false;
 }

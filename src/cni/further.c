@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "cni/cni_int.h"
 
 void further_name(char out[16], const char *container, const char *ifname)
@@ -32,11 +33,12 @@ static void on_default(void *ctx, const struct nlmsghdr *h)
 /* eth0 is what a runtime's own network is called: that one is not asked. */
 bool further_is(struct cni_request *r)
 {
+	const uint32_t hash = fnv32a(r->container, strlen(r->container));
 	const struct endpoint *ep;
 	bool found = false;
 
 	table_each(&r->cni->model->endpoints, ep)
-		if (strcmp(ep->container, r->container) == 0 && strcmp(ep->ifname, r->ifname) != 0)
+		if (ep->container_hash == hash && strcmp(ep->container, r->container) == 0 && strcmp(ep->ifname, r->ifname) != 0)
 			return true;
 	for (int f = 0; f < FAMILIES && strcmp(r->ifname, "eth0") != 0; f++) {
 		rtnl_route_dump_request(&r->cni->pod_nl, family_of(f));

@@ -177,6 +177,7 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	ep->network = arena_str(mem, f->network);
 	ep->container = arena_str(mem, f->container);
 	ep->ifname = arena_str(mem, f->ifname);
+	endpoint_hash(ep);
 	ep->pod = arena_str(mem, f->pod ? f->pod : "");
 	ep->namespace = arena_str(mem, f->namespace ? f->namespace : "");
 	ep->uid = "";

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "ipam/cooldown.h"
@@ -153,7 +154,7 @@ struct block *block_copy(const struct block *from)
 		const struct block_attribute *a = &from->attributes[i];
 
 		b->attributes[i] = (struct block_attribute){ arena_str(mem, a->json), arena_str(mem, a->handle), arena_str(mem, a->node),
-			arena_str(mem, a->pod), arena_str(mem, a->namespace), arena_str(mem, a->type), arena_str(mem, a->released_at) };
+			arena_str(mem, a->pod), arena_str(mem, a->namespace), arena_str(mem, a->type), arena_str(mem, a->released_at), a->handle_hash, a->digest };
 	}
 	attributes_prune(b);
 	return b;
@@ -182,6 +183,7 @@ static void attribute_fill(struct arena *mem, struct block_attribute *a, const s
 	json_close(&o, '}');
 	json_close(&o, '}');
 	a->json = arena_str(mem, str_text(&text));
+	block_attribute_seal(a);
 }
 
 /* The attribute behind the last one is a new one, unless there is one like it: ordinals share them, as Calico's do. */
@@ -190,7 +192,7 @@ static int16_t attribute_take(struct block *b)
 	const struct block_attribute *fresh = &b->attributes[b->attribute_count];
 
 	for (unsigned n = 0; n < b->attribute_count; n++)
-		if (strcmp(b->attributes[n].json, fresh->json) == 0)
+		if (b->attributes[n].digest == fresh->digest && strcmp(b->attributes[n].json, fresh->json) == 0)
 			return (int16_t)n;
 	return (int16_t)b->attribute_count++;
 }
@@ -271,6 +273,7 @@ static void ordinal_rest(struct block *b, unsigned ordinal, int64_t wall)
 	*a = (struct block_attribute){ .released_at = rfc3339(&b->row.mem, wall) };
 	snprintf(json, sizeof json, "{\"releasedAt\":\"%s\"}", a->released_at);
 	a->json = arena_str(&b->row.mem, json);
+	block_attribute_seal(a);
 	b->allocations[ordinal] = attribute_take(b);
 }
 
@@ -301,10 +304,12 @@ bool block_concerns(const struct block *b, const char *node)
 
 int block_find(const struct block *b, const char *handle, unsigned from)
 {
+	uint32_t hash = fnv32a(handle, strlen(handle));
+
 	for (unsigned i = from; i < b->size; i++) {
 		const struct block_attribute *a = block_attribute(b, i);
 
-		if (a && a->handle && strcmp(a->handle, handle) == 0)
+		if (a && a->handle && a->handle_hash == hash && strcmp(a->handle, handle) == 0)
 			return i;
 	}
 	return -1;

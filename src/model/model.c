@@ -262,6 +262,12 @@ void model_problem_clear(struct model *m, const char *sub, const char *what)
 	table_del(&m->problems, key);
 }
 
+void endpoint_hash(struct endpoint *ep)
+{
+	ep->handle_hash = fnv32a(ep->handle, strlen(ep->handle));
+	ep->container_hash = fnv32a(ep->container, strlen(ep->container));
+}
+
 void endpoint_host_if(char out[16], const char *namespace, const char *pod, const char *container)
 {
 	char text[520];

@@ -77,6 +77,8 @@ struct block_attribute {
 	const char *handle;		/* handle_id, or NULL */
 	const char *node, *pod, *namespace, *type;	/* of secondary{}, or NULL */
 	const char *released_at;	/* RFC 3339, or NULL */
+	uint32_t handle_hash;		/* of handle, by fnv32a(); container ids often differ only at their end */
+	uint64_t digest;		/* of json */
 };
 enum { BLOCK_FREE = -1 };
 struct block {
@@ -160,6 +162,7 @@ struct endpoint {
 	struct row row;			/* key "<container id>/<interface in the pod>" */
 	const char *handle;		/* "<network>.<container id>" */
 	const char *network, *container, *ifname;	/* ifname: in the pod */
+	uint32_t handle_hash, container_hash;	/* by fnv32a() */
 	const char *pod, *namespace, *uid;	/* "" without a pod identity */
 	char host_if[16];
 	int ifindex;			/* of host_if */
@@ -240,6 +243,7 @@ void model_problem(struct model *m, const char *sub, const char *what, const cha
 	__attribute__((format(printf, 5, 6)));
 void model_problem_clear(struct model *m, const char *sub, const char *what);
 
+void endpoint_hash(struct endpoint *ep);	/* its hashes, once its texts are set */
 /* The host end's name: "cali" and 11 hex digits of SHA-1("<namespace>.<pod>"), or of the container id. */
 void endpoint_host_if(char out[16], const char *namespace, const char *pod, const char *container);
 

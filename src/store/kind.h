@@ -89,6 +89,7 @@ void affinity_name(char out[254], const char *node, const struct prefix *cidr);
 bool block_name_parse(struct prefix *cidr, const char *name);
 
 /* For those who write these: the labels that Calico lists affinities by, the annotations that say what *n says. */
+void block_attribute_seal(struct block_attribute *a);	/* its hashes, once its texts are set */
 void affinity_labels(struct arena *mem, struct affinity *a);
 void node_annotations(struct arena *mem, struct node *n);
 /* The MAC that Calico derives from a node's name for its VXLAN device. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/util.h"
 
 enum { HOST_BITS_MAX = 12 };		/* 4096 addresses, Calico's largest block */
@@ -86,6 +87,12 @@ static const struct json_field attribute_fields[] = {
 };
 enum { SECONDARY = 2 };		/* from here on */
 
+void block_attribute_seal(struct block_attribute *a)
+{
+	a->handle_hash = a->handle ? fnv32a(a->handle, strlen(a->handle)) : 0;
+	a->digest = digest_text(0, a->json);
+}
+
 static int read_attribute(struct json_ctx *c, json_value v, void *item)
 {
 	struct block_attribute *a = item;
@@ -93,7 +100,10 @@ static int read_attribute(struct json_ctx *c, json_value v, void *item)
 	const char *raw = json_raw(c->j, v, &len);
 
 	a->json = arena_strn(c->mem, raw, len);
-	return json_fields(c, v, attribute_fields, ARRAY_SIZE(attribute_fields), a);
+	if (json_fields(c, v, attribute_fields, ARRAY_SIZE(attribute_fields), a) < 0)
+		return -EINVAL;
+	block_attribute_seal(a);
+	return 0;
 }
 
 static int read_attributes(struct json_ctx *c, json_value v, struct block *b)
@@ -262,7 +272,7 @@ uint64_t block_digest(const struct row *row)
 	for (unsigned i = 0; i < b->size; i++)
 		h = digest_number(h, (uint64_t)b->allocations[i]);
 	for (unsigned i = 0; i < b->attribute_count; i++)
-		h = fields_digest(h, attribute_fields, ARRAY_SIZE(attribute_fields), &b->attributes[i]);
+		h = digest_number(h, b->attributes[i].digest);
 	return h;
 }
 
