@@ -157,16 +157,21 @@ void handle_sync(struct ipam *ipam, const char *id)
 		timer_set(ipam->loop, &ipam->sync_timer, IPAM_SYNC_MS);
 }
 
-/* All blocks that it names are this node's: then this node may count it anew. */
+/*
+ * This node may count it anew when all blocks that it names are its own, or when none of them, whosever they are, has
+ * an address of it: whoever borrowed one may have been killed right after it was given back.
+ */
 static bool handle_is_ours(const struct ipam *ipam, const struct handle *h)
 {
+	bool others = !h->block_count, used = false;
+
 	for (unsigned i = 0; i < h->block_count; i++) {
 		const struct block *b = table_find(&ipam->model->blocks, prefix_text(&h->blocks[i].cidr).s);
 
-		if (!b || !model_is_self(ipam->model, b->node))
-			return false;
+		others |= !b || !model_is_self(ipam->model, b->node);
+		used |= b && !b->deleted && count_in(b, h->id);
 	}
-	return h->block_count > 0;
+	return !others || !used;
 }
 
 /* A handle whose pod went right before the agent did still names it. */

@@ -53,6 +53,6 @@ void node_run(struct node_agent *n)
 		register_run(n);
 	if (m->pools.dirty || m->uplinks.dirty || !n->forwarding)
 		forward_run(n);
-	if (m->endpoints_known && (m->endpoints.dirty || !n->swept))
+	if (m->endpoints_known && (m->endpoints.dirty || m->workloads.dirty || !n->swept))
 		publish_run(n);
 }

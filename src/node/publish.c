@@ -163,23 +163,20 @@ static void publish(struct node_agent *n, const char *endpoint, const char *work
 	timer_set(n->loop, &p->again, PUBLISH_MS);
 }
 
-/* What we published in an earlier life and no longer have. */
-static void sweep(struct node_agent *n)
+/* Published by this node, and there though its pod is not, or gone though its pod is there. */
+static void look_at(struct node_agent *n, const struct workload *w)
 {
-	const struct workload *w;
+	char key[400];
 
-	table_each(&n->model->workloads, w) {
-		char key[400];
-
-		snprintf(key, sizeof key, "%s/%s", w->container, w->endpoint);
-		if (model_is_self(n->model, w->node) && !table_find(&n->model->endpoints, key))
-			publish(n, key, w->row.key);
-	}
+	snprintf(key, sizeof key, "%s/%s", w->container, w->endpoint);
+	if (model_is_self(n->model, w->node) && w->row.gone == !!table_find(&n->model->endpoints, key))
+		publish(n, key, w->row.key);
 }
 
 void publish_run(struct node_agent *n)
 {
 	const struct endpoint *ep;
+	const struct workload *w;
 
 	table_each_dirty(&n->model->endpoints, ep) {
 		autostr struct str name = { 0 }, key = { 0 };
@@ -188,9 +185,13 @@ void publish_run(struct node_agent *n)
 		str_printf(&key, "%s/%s", workload_namespace(ep), str_text(&name));
 		publish(n, ep->row.key, key.s);
 	}
-	if (!n->swept)
-		sweep(n);
+	if (!n->swept)			/* what an earlier life left */
+		table_each(&n->model->workloads, w)
+			look_at(n, w);
 	n->swept = true;
+	table_each_dirty(&n->model->workloads, w)
+		if (w->row.gone)	/* whoever removed it */
+			look_at(n, w);
 }
 
 /* What is under way ends with the store. */

@@ -473,6 +473,49 @@ def test_torn_object_of_ours_is_rebuilt(own_lab, plural):
     assert node.pod("q").v4 != pod.v4
 
 
+@pytest.mark.parametrize("how", ["removed", "torn"])
+def test_endpoint_that_somebody_removes_or_tears_is_published_again(own_lab, how):
+    """By the node that has the pod, and while it runs: other nodes' policies go by it."""
+    node, other = own_lab.node().start(encapsulation="none"), own_lab.node().start(encapsulation="none")
+    pod = node.pod("p")
+    path = own_lab.store / ".manx/workloadendpoints/default" / (
+        "%s-k8s-p-eth0.json" % node.name.replace("-", "--"))
+    wait_for("it is published", path.exists)
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_text("{")
+
+    def whole():
+        try:
+            return json.loads(path.read_text())["spec"]["ipNetworks"][0] == pod.v4 + "/32"
+        except (FileNotFoundError, ValueError):
+            return False
+    wait_for("it is published again", whole)
+    pod.delete().ok()
+    wait_for("it goes with the pod", lambda: not path.exists())
+    time.sleep(0.1)
+    assert not path.exists() and not other.show("status")["problems"]
+
+
+def test_handle_that_no_block_knows_goes_when_any_agent_starts(own_lab):
+    """As one is left by a borrower that is killed right after it gave its addresses back."""
+    nodes = [own_lab.node().start(encapsulation="none") for _ in range(2)]
+    pods = [n.pod("p-" + n.name) for n in nodes]
+    handles = own_lab.store / ".manx/ipamhandles"
+    kept = ["k8s-pod-network." + p.container for p in pods]
+    wait_for("handles are written", lambda: {p.stem for p in handles.iterdir()} >= set(kept))
+    stale = json.loads((handles / (kept[0] + ".json")).read_text())
+    stale["metadata"]["name"] = stale["spec"]["handleID"] = "k8s-pod-network.stale"
+    stale["spec"]["block"] = {b["spec"]["cidr"]: 1 for b in own_lab.objects("ipamblocks").values()}
+    third = own_lab.node()
+    (handles / "k8s-pod-network.stale.json").write_text(json.dumps(stale))
+    third.start(encapsulation="none")
+    wait_for("it is gone", lambda: not (handles / "k8s-pod-network.stale.json").exists())
+    assert {p.stem for p in handles.iterdir()} >= set(kept)
+    assert [n.show("ipam", "check") for n in nodes] == [{"leaked": [], "duplicate": []}] * 2
+
+
 def test_versions_come_from_one_counter(own_lab):
     nodes = [own_lab.node().start(), own_lab.node().start()]
     for n in nodes:
