@@ -114,8 +114,7 @@ static bool may_be_ready(const struct agent *a)
 
 	return m->complete && m->endpoints_known && !m->ipvs_link && model_self(m) && up &&
 	       (up->address[FAMILY_V4].addr.family || up->address[FAMILY_V6].addr.family) &&
-	       (ipam_serves(a->pass.ipam, FAMILY_V4, TUNNEL_NONE) || ipam_serves(a->pass.ipam, FAMILY_V6, TUNNEL_NONE)) &&
-	       ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route) &&
+	       ipam_serves_pods(a->pass.ipam) && ipam_pools_tried(a->pass.ipam) && ipam_settled(a->pass.ipam) && route_tried(a->pass.route) &&
 	       nft_settled(a->pass.nft);
 }
 

@@ -165,7 +165,10 @@ void add_assign(struct cni_request *r)
 		return;
 	}
 	if (!r->ipam.want[FAMILY_V4] && !r->ipam.want[FAMILY_V6]) {
-		request_fail(r, CNI_NO_ADDRESS, "no IPPool that this node may use");
+		const bool away = ipam_is_away(c->ipam);
+
+		request_fail(r, away ? IPAM_NO_BLOCK : CNI_NO_ADDRESS, "no IPPool that this node may use%s",
+			     away ? ", and the datastore is away" : "");
 		return;
 	}
 	r->waiting_address = true;

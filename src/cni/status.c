@@ -11,7 +11,7 @@ static const char *obstacle(const struct cni *c)
 		return "kube-proxy's IPVS mode is not supported, and the link kube-ipvs0 is there";
 	if (!m->complete)
 		return "the datastore has not been read yet";
-	if (!ipam_serves(c->ipam, FAMILY_V4, TUNNEL_NONE) && !ipam_serves(c->ipam, FAMILY_V6, TUNNEL_NONE))
+	if (!ipam_serves_pods(c->ipam))
 		return "no IPPool that this node may use";
 	if (!model_uplink(m))
 		return "this node's address is not known yet";

@@ -390,7 +390,13 @@ void ipam_run(struct ipam *ipam)
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty || (ipam->tunnels_again && !ipam->retry.on)) {
 		ipam->tunnels_again = false;
 		tunnels_run(ipam);
+		pools_watch(ipam);
 	}
+}
+
+bool ipam_is_away(const struct ipam *ipam)
+{
+	return ipam->store->state == STORE_AWAY;
 }
 
 bool ipam_pools_tried(const struct ipam *ipam)

@@ -66,6 +66,8 @@ bool ipam_settled(const struct ipam *ipam);
 
 /* Does any usable pool of that family serve pods of this node, or (use) its end of that tunnel? */
 bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use);
+bool ipam_serves_pods(const struct ipam *ipam);		/* of any family */
+bool ipam_is_away(const struct ipam *ipam);		/* the datastore */
 /* Is there a pool that what r asks for may come from, full or not? */
 bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int family);
 /* The datastore has answered to every default pool that was to be made. */

@@ -113,6 +113,7 @@ struct ipam {
 bool pool_serves(const struct ipam *ipam, const struct pool *p, const struct ipam_request *r);
 bool pool_selects_node(const struct ipam *ipam, const struct pool *p);
 void pools_default(struct ipam *ipam);
+void pools_watch(struct ipam *ipam);	/* is there one for pods of this node? */
 
 /* claim.c */
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */

@@ -80,6 +80,20 @@ bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use)
 	return false;
 }
 
+bool ipam_serves_pods(const struct ipam *ipam)
+{
+	return ipam_serves(ipam, FAMILY_V4, TUNNEL_NONE) || ipam_serves(ipam, FAMILY_V6, TUNNEL_NONE);
+}
+
+void pools_watch(struct ipam *ipam)
+{
+	if (ipam_serves_pods(ipam))
+		model_problem_clear(ipam->model, "ipam", "pools");
+	else if (ipam_pools_tried(ipam))
+		model_problem(ipam->model, "ipam", "pools", "add one, or start the agent again, which makes the default pools",
+			      "no IPPool that this node may use");
+}
+
 bool ipam_offers(const struct ipam *ipam, const struct ipam_request *r, int family)
 {
 	const struct pool *p;

@@ -74,8 +74,9 @@ static void on_written(void *ctx, int rc)
 		register_run(n);	/* once more, in case something moved meanwhile */
 		return;
 	}
-	model_problem(n->model, "node", "register", "see the datastore", "Node %s: cannot write: %s",
-		      n->model->config->node_name, strerror(-rc));
+	if (rc != -EAGAIN)		/* the datastore is away, which it says itself */
+		model_problem(n->model, "node", "register", "see the datastore", "Node %s: cannot write: %s",
+			      n->model->config->node_name, strerror(-rc));
 	timer_set(n->loop, &n->retry, NODE_RETRY_MS);
 }
 

@@ -357,6 +357,8 @@ def test_store_that_is_removed_and_made_again_is_waited_for(own_lab):
     pod = node.pod("p")
     shutil.rmtree(own_lab.store)
     wait_for("it is away", lambda: node.show("status")["datastore"]["state"] == "away")
+    node.new_pod("late").start_add().finish().refused(102, "the datastore is away")
+    assert not [p for p in node.show("status")["problems"] if "temporarily" in p["text"]]
     own_lab.store.mkdir()           # an empty one is not believed: a disk may not be mounted
     own_lab.write("other.json", ghost("other", 211, "192.0.2.63"))
     time.sleep(1.2)
@@ -410,7 +412,10 @@ def test_pool_that_is_removed_gives_no_address_but_its_pods_stay(own_lab):
     late = node.new_pod("late")
     wait_for("no pool, no address", lambda: late.start_add().finish().code == 1 or late.delete().ok() is None)
     assert ping(node, pod.v4)
+    late.start_add().finish().refused(101, "no IPPool")
+    assert [p["text"] for p in node.show("status")["problems"]] == ["no IPPool that this node may use"]
     own_lab.write("pool.json", pool)
+    wait_for("nobody complains", lambda: not node.show("status")["problems"])
     wait_for("the pool is back", lambda: late.start_add().finish().code == 0)
     pod.delete().ok()
 
