@@ -15,7 +15,7 @@ enum { REQUEST_MAX = FRAME_MAX - 4096 };	/* the text of a file, beside the words
 
 struct check {
 	const char *file;
-	unsigned objects, errors;
+	unsigned objects, ignored, errors;
 	bool unbuilt;			/* a configuration asks for what is not in this version */
 	struct str list;		/* of errors, as JSON */
 	struct json_out out;
@@ -48,13 +48,18 @@ static void check_config(struct check *c)
 	}
 }
 
-static void on_object_error(void *ctx, const char *text)
+static void on_object(void *ctx, bool bad, const char *text)
 {
 	struct check *c = ctx;
 	autostr struct str whole = { 0 };
 
 	str_printf(&whole, "%s:%s", c->file, text);
-	report(c, whole.s);
+	if (bad) {
+		report(c, whole.s);
+	} else {
+		fprintf(stderr, "%s\n", whole.s);
+		c->ignored++;
+	}
 }
 
 static int read_whole(const char *name, struct str *text)
@@ -73,7 +78,7 @@ static void check_objects(struct check *c)
 		report(c, why.s);
 		return;
 	}
-	rc = store_check_text(text_guess(c->file, str_text(&text)), str_text(&text), text.len, on_object_error, c);
+	rc = store_check_text(text_guess(c->file, str_text(&text)), str_text(&text), text.len, on_object, c);
 	c->objects += rc > 0 ? (unsigned)rc : 0;
 }
 
@@ -95,8 +100,11 @@ int check_files(const char *const *names, unsigned count, bool json)
 		else
 			check_objects(&c);
 	}
-	printf(json ? "{\"files\":%u,\"objects\":%u,\"errors\":[%s]}\n" : "%u files, %u objects in order\n", count, c.objects,
-	       str_text(&c.list));
+	if (json)
+		printf("{\"files\":%u,\"objects\":%u,\"ignored\":%u,\"errors\":[%s]}\n", count, c.objects, c.ignored,
+		       str_text(&c.list));
+	else
+		printf("files %u, objects in order %u, ignored %u, errors %u\n", count, c.objects, c.ignored, c.errors);
 	str_free(&c.list);
 	return c.errors ? EXIT_CONFIG : c.unbuilt ? EXIT_USAGE : EXIT_OK;
 }

@@ -22,7 +22,7 @@ struct options {
 	const char *config, *socket, *output, *ready_fd, *namespace;
 	const char **sets, **files, **words;	/* room for all of argv */
 	unsigned set_count, file_count, count;
-	bool fix, ready, cleanup, dry, help;
+	bool fix, ready, cleanup, dry, help, version;
 	unsigned given;			/* bits of options[] */
 };
 
@@ -62,6 +62,7 @@ static const struct option {
 	{ "--dry-run", OPT_DRY, false, offsetof(struct options, dry) },
 	{ "--help", OPT_HELP, false, offsetof(struct options, help) },
 	{ "-h", OPT_HELP, false, offsetof(struct options, help) },
+	{ "--version", OPT_HELP, false, offsetof(struct options, version) },
 };
 
 /* A verb of two words stands by both; without help it is one that is not built. */
@@ -69,27 +70,27 @@ static const struct verb {
 	const char *name, *args, *help;
 	int (*run)(struct options *o);
 	unsigned takes;			/* bits of options[] */
-	unsigned words;			/* how many may follow the name */
+	unsigned words, least;		/* how many may, and must, follow the name */
 } verbs[] = {
 	{ "agent", "[--config FILE] [--set KEY=VALUE]... [--ready-fd N]", "run the daemon in the foreground", verb_agent,
 	  OPT_CONFIG | OPT_SET | OPT_READY | OPT_CLEANUP },
 	{ "status", "[--ready] [-o json]", "this node at a glance", verb_ask, OPT_ASK | OPT_IS_READY },
-	{ "check", "FILE... [-o json]", "parse configuration (*.conf) and objects, change nothing", verb_check, OPT_OUTPUT, ANY },
-	{ "get", "KIND [NAME] [-n NAMESPACE] [-o json]", "objects of the datastore", verb_get, OPT_ASK | OPT_NAMESPACE, 2 },
+	{ "check", "FILE... [-o json]", "parse configuration (*.conf) and objects, change nothing", verb_check, OPT_OUTPUT, ANY, 1 },
+	{ "get", "KIND [NAME] [-n NAMESPACE] [-o json]", "objects of the datastore", verb_get, OPT_ASK | OPT_NAMESPACE, 2, 1 },
 	{ "apply", "-f FILE", "put the objects of a file, all of it or nothing", verb_change,
 	  OPT_CONFIG | OPT_SOCKET | OPT_FILE },
 	{ "delete", "-f FILE", "delete the objects that a file names", verb_change, OPT_CONFIG | OPT_SOCKET | OPT_FILE },
 	{ "ipam show", "[-o json]", "the cluster's address blocks", verb_ask, OPT_ASK },
 	{ "ipam check", "[--fix] [-o json]", "leaked and doubly used addresses; free what leaked", verb_ask, OPT_ASK | OPT_FIX },
-	{ "ipam release", "ADDRESS", "free an address that no pod lives by", verb_ask, OPT_CONFIG | OPT_SOCKET, 1 },
+	{ "ipam release", "ADDRESS", "free an address that no pod lives by", verb_ask, OPT_CONFIG | OPT_SOCKET, 1, 1 },
 	{ "routes", "[-o json]", "wanted routes against the kernel's", verb_ask, OPT_ASK },
 	{ "explain", "FROM TO PORT[/PROTO] [-f FILE]... [-o json]", "who lets that connection through, or not, and why",
-	  verb_explain, OPT_ASK | OPT_FILE, 3 },
+	  verb_explain, OPT_ASK | OPT_FILE, 3, 3 },
 	{ "install", "[--set KEY=VALUE]... [--dry-run]", "make this program a service of the host, with settings for what is found there",
 	  verb_install, OPT_SET | OPT_DRY },
 	{ "uninstall", "[--config FILE] [--set KEY=VALUE]...", "remove what manx put on this node (also: agent --cleanup)",
 	  verb_uninstall, OPT_CONFIG | OPT_SET | OPT_SOCKET },
-	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT },
+	{ "version", "[-o json]", "one line", verb_version, OPT_OUTPUT | OPT_HELP },
 	{ "help", "", "this text", verb_help, ANY, ANY },
 	{ "bgp", NULL, NULL, verb_absent, ANY, ANY },
 };
@@ -189,8 +190,6 @@ static int verb_get(struct options *o)
 {
 	const char *words[] = { "get", o->words[1], o->count > 2 ? o->words[2] : "", o->namespace ? o->namespace : "" };
 
-	if (o->count < 2)
-		return usage("get wants a KIND", "");
 	return ask(o, words, ARRAY_SIZE(words));
 }
 
@@ -243,8 +242,6 @@ static int verb_uninstall(struct options *o)
 
 static int verb_check(struct options *o)
 {
-	if (o->count < 2)
-		return usage("check wants a FILE", "");
 	return check_files(o->words + 1, o->count - 1, o->output);
 }
 
@@ -324,8 +321,8 @@ static int parse(struct options *o, int argc, char **argv)
 	}
 	if (o->output && strcmp(o->output, "json") != 0)
 		return usage("-o knows json only", o->output);
-	if (!o->count || o->help) {
-		o->words[0] = o->help ? "help" : "status";
+	if (!o->count || o->help || o->version) {
+		o->words[0] = o->help ? "help" : o->version ? "version" : "status";
 		o->count = 1;
 	}
 	return 0;
@@ -350,12 +347,17 @@ static int run(const struct verb *v, unsigned name, struct options *o)
 			return usage("not an option of this verb", options[i].name);
 	if (o->count - name > v->words)
 		return usage("takes no such argument", o->words[name + v->words]);
+	if (o->count - name < v->least) {
+		fprintf(stderr, "usage: manx %s %s\n", v->name, v->args);
+		return EXIT_USAGE;
+	}
 	return v->run(o);
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
+	bool half = false;
 	int rc;
 
 	if (argc == 1 && cni_is_plugin(argv[0]))
@@ -365,8 +367,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		unsigned name = name_words(&verbs[i], &o);
 
+		half |= str_prefix(verbs[i].name, o.words[0]) && verbs[i].name[strlen(o.words[0])] == ' ';
 		if (name)
 			return run(&verbs[i], name, &o);
 	}
-	return usage("no such verb", o.words[0]);
+	return usage(half ? "half a verb" : "no such verb", o.words[0]);
 }

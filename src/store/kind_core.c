@@ -99,14 +99,16 @@ static int read_container_port(struct json_ctx *c, json_value v, void *item)
 		{ "name", offsetof(struct pod_port, name), json_read_string, false },
 		{ "protocol", offsetof(struct pod_port, protocol), read_protocol, false },
 	};
+	const json_value at = json_get(c->j, v, "containerPort");
 	struct pod_port *p = item;
 	int64_t number = 0;
 
 	p->protocol = IPPROTO_TCP;
 	if (json_fields(c, v, fields, ARRAY_SIZE(fields), p) < 0)
 		return -EINVAL;
-	if (json_int(c->j, json_get(c->j, v, "containerPort"), &number) == 0 && number > 0 && number < 65536)
-		p->number = (uint16_t)number;
+	if (at >= 0 && (json_read_int64(c, at, &number) < 0 || number < 1 || number > 65535))
+		return json_refuse(c, at, "want 1 to 65535");
+	p->number = (uint16_t)number;
 	return 0;
 }
 

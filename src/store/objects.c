@@ -161,7 +161,7 @@ int store_read_text(enum text_format format, const char *text, size_t len,
 }
 
 struct check {
-	void (*report)(void *ctx, const char *text);
+	void (*report)(void *ctx, bool bad, const char *text);
 	void *ctx;
 	struct table seen;
 	int rc;
@@ -185,7 +185,19 @@ static void check_twice(struct check *c, const struct store_object *o)
 	snprintf(text, sizeof text, "%u:%u: %s %s: named before in this file", line, column, o->ref.kind->kind,
 		 o->row->key);
 	c->rc = -EINVAL;
-	c->report(c->ctx, text);
+	c->report(c->ctx, true, text);
+}
+
+/* A slip of the pen in "kind" looks just so. */
+static void check_ignored(struct check *c, const struct store_object *o)
+{
+	char text[sizeof o->kind_name + sizeof o->api_version + 80];
+	unsigned line, column;
+
+	json_place(o->doc, o->value, &line, &column);
+	snprintf(text, sizeof text, "%u:%u: kind %s (%s) is not used by this version: ignored", line, column, o->kind_name,
+		 o->api_version);
+	c->report(c->ctx, false, text);
 }
 
 static void check_object(void *ctx, struct store_object *o)
@@ -194,17 +206,20 @@ static void check_object(void *ctx, struct store_object *o)
 
 	if (o->err.code) {
 		c->rc = -EINVAL;
-		c->report(c->ctx, o->err.text);
+		c->report(c->ctx, true, o->err.text);
 		return;
 	}
-	if (o->row)
-		check_twice(c, o);
+	if (!o->row) {
+		check_ignored(c, o);
+		return;
+	}
+	check_twice(c, o);
 	if (c->rc >= 0)
 		c->rc++;
 }
 
 int store_check_text(enum text_format format, const char *text, size_t len,
-		     void (*report)(void *ctx, const char *text), void *ctx)
+		     void (*report)(void *ctx, bool bad, const char *text), void *ctx)
 {
 	struct check c = { .report = report, .ctx = ctx };
 	struct err e = { 0 };
@@ -212,7 +227,7 @@ int store_check_text(enum text_format format, const char *text, size_t len,
 	table_init(&c.seen, "seen");
 	if (store_read_text(format, text, len, check_object, &c, &e) < 0) {
 		c.rc = -EINVAL;
-		report(ctx, e.text);
+		report(ctx, true, e.text);
 	}
 	table_fini(&c.seen);
 	return c.rc;

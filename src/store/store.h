@@ -108,9 +108,12 @@ struct store_object {
 };
 int store_read_text(enum text_format format, const char *text, size_t len,
 		    void (*each)(void *ctx, struct store_object *o), void *ctx, struct err *e);
-/* `manx check`: reports each error as "LINE:COL: path: text".  How many objects there are, or -EINVAL when any was bad. */
+/*
+ * `manx check`: reports each error as "LINE:COL: path: text", and, not bad, each object of a kind that is not ours.
+ * How many other objects there are, or -EINVAL when any was bad.
+ */
 int store_check_text(enum text_format format, const char *text, size_t len,
-		     void (*report)(void *ctx, const char *text), void *ctx);
+		     void (*report)(void *ctx, bool bad, const char *text), void *ctx);
 
 /* Appends the object as JSON, its namespace filled in. */
 void store_object_text(struct str *out, const struct store_object *o);

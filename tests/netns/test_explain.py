@@ -122,7 +122,7 @@ def test_ends(files, words, verdict):
     (("web/front", "db/pg-0", "65536"), 2, "65536: want PORT"),
     (("web/front", "db/pg-0", "http"), 2, "http: want PORT"),
     (("web/front", "db/pg-0", "80/icmp"), 2, "80/icmp: want tcp"),
-    (("web/front", "db/pg-0"), 2, "want FROM TO PORT"),
+    (("web/front", "db/pg-0"), 2, "usage: manx explain FROM TO PORT"),
     (("web/nobody", "db/pg-0", "80"), 1, "web/nobody: no such pod"),
     (("web/front", "node:none", "80"), 1, "node:none: no such node"),
     (("web/front", "alone", "80"), 1, "no addresses of one family"),

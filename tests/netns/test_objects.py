@@ -211,7 +211,8 @@ def test_delete_of_a_node_that_left(own_lab, file):
 
 
 @pytest.mark.parametrize("argv", [["apply"], ["delete"], ["apply", "-f"], ["apply", "-f", "x", "y"],
-                                  ["apply", "-f", "x", "-o", "json"], ["get", "pods", "-n"], ["check"]], ids=" ".join)
+                                  ["apply", "-f", "x", "-o", "json"], ["get", "pods", "-n"], ["check"],
+                                  ["get"], ["explain", "a", "b"], ["ipam", "release"]], ids=" ".join)
 def test_wrong_usage(argv):
     p = alone(*argv)
     assert p.returncode == 2 and p.stderr and p.stdout == ""
@@ -258,9 +259,9 @@ def test_datastore_that_is_away_exits_7(own_lab, file):
 
 def test_check_of_good_files(file):
     p = alone("check", file(YAML, "shop.yaml"), file([POOL, pod("a")]), file("pool = 10.0.0.0/8\n", "manx.conf"))
-    assert (p.returncode, p.stdout, p.stderr) == (0, "3 files, 4 objects in order\n", "")
+    assert (p.returncode, p.stdout, p.stderr) == (0, "files 3, objects in order 4, ignored 0, errors 0\n", "")
     p = alone("check", "-", "-o", "json", input=YAML)
-    assert json.loads(p.stdout) == {"files": 1, "objects": 2, "errors": []}
+    assert json.loads(p.stdout) == {"files": 1, "objects": 2, "ignored": 0, "errors": []}
 
 
 def test_check_of_the_shipped_configuration():
@@ -288,7 +289,7 @@ def test_check_names_the_place(file, name, text, place):
 def test_check_names_each_error_of_each_file(file):
     p = alone("check", file("one = 1\ntwo = 2\n", "a.conf"), file([pod("A"), pod("ok"), pod("B")], "b.json"))
     assert p.returncode == 5 and len(p.stderr.splitlines()) == 4
-    assert p.stdout == "2 files, 0 objects in order\n"
+    assert p.stdout == "files 2, objects in order 0, ignored 0, errors 4\n"
 
 
 def test_check_names_an_object_that_is_there_twice(file):
@@ -296,6 +297,14 @@ def test_check_names_an_object_that_is_there_twice(file):
     p = alone("check", path)
     assert p.returncode == 5 and "default/a" in p.stderr and "named before" in p.stderr
     assert int(p.stderr[len(path) + 1:].split(":")[0]) > 2
+
+
+def test_check_names_an_object_of_a_kind_that_is_not_ours(file):
+    path = file([pod("a"), {**pod("b"), "kind": "Pood"}])
+    p = alone("check", path)
+    assert (p.returncode, p.stdout) == (0, "files 1, objects in order 1, ignored 1, errors 0\n")
+    assert p.stderr.startswith(path + ":") and p.stderr.endswith(": kind Pood (v1) is not used by this version: ignored\n")
+    assert json.loads(alone("check", path, "-o", "json").stdout)["ignored"] == 1
 
 
 def test_check_says_what_is_not_built(file):
