@@ -265,6 +265,8 @@ static int converse(const struct shim *s, unsigned connect_ms, unsigned answer_m
 	if (enters && (rc = enter_netns(s, agent, fds)) != 0)
 		return rc;
 	rc = frame_send(agent, FRAME_CNI, s->payload.s, s->payload.len, fds, enters ? FRAME_FDS : 0);
+	for (unsigned i = 0; enters && i < FRAME_FDS; i++)
+		close(fds[i]);		/* while the agent works, not at the exit that the runtime waits for */
 	return rc < 0 ? rc : frame_answer(agent, answer_ms, status, answer);
 }
 
