@@ -14,9 +14,10 @@ def inject(name, what, n=None):
 
 
 def tracer_of(thread):
-    """0: none; None: there is no such thread any more."""
+    """0: none; None: there is no such thread any more, but for its parent."""
     with contextlib.suppress(OSError), open("/proc/%d/status" % thread) as f:
-        return int(dict(line.split(":", 1) for line in f if ":" in line)["TracerPid"])
+        fields = dict(line.split(":", 1) for line in f if ":" in line)
+        return None if fields["State"].split()[0] in "ZX" else int(fields["TracerPid"])
 
 
 @contextlib.contextmanager
