@@ -414,8 +414,8 @@ static void stop(struct store *s)
 	if (f->dir >= 0)
 		close(f->dir);
 	file_write_stop(f);
-	file_user_free(f);
 	file_memory_stop(f);
+	file_user_free(f);
 	str_free(&f->text);
 	free(f->watches);
 	free(f);

@@ -40,7 +40,8 @@ struct user_file {
 	uint32_t mark;
 	uint32_t scan;			/* == store->scan: was there when the folder was listed last */
 	bool read;			/* hash is valid */
-	bool owed;			/* its last good state is to be written */
+	bool owed;			/* its last good state is to be written: */
+	struct str good;		/* this; "": read the file again */
 	char name[];
 };
 
@@ -85,6 +86,8 @@ struct file_store {
 	int memory;			/* state_dir/last-good, or -1 */
 	int memory_failed;		/* -errno that was told, or 0 */
 	unsigned memory_writes;		/* that may still be done before the timer */
+	bool memory_passed;		/* the pass lies between */
+	struct deferred memory_due;
 	struct timer memory_timer;
 
 	/* file_write.c */
@@ -132,7 +135,7 @@ int file_read(struct file_store *f, struct user_file *file, bool again);
 void file_memory_init(struct file_store *f);
 void file_memory_stop(struct file_store *f);
 int file_memory_read(struct file_store *f, const char *name, struct str *text);
-void file_memory_save(struct file_store *f, struct user_file *file, const struct str *text);
+void file_memory_save(struct file_store *f, struct user_file *file, struct str *text);	/* may take the text */
 void file_memory_forget(struct file_store *f, const char *name);
 void file_memory_sweep(struct file_store *f);
 

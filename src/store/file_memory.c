@@ -3,15 +3,17 @@
  * an array of the file's objects, each as it was when it was good for the last time.
  *
  * A file is written when what it should hold is another thing than what it holds,
- * in one step (rename), so a torn one is of a power cut and does not parse.  Of many
- * files that come at once a few are written at once and the rest in later turns:
- * they are owed, and their source is read again then.  The same when the disk is
- * full or cannot be written, which is a problem for a person and nothing else.
+ * in one step (rename), so a torn one is of a power cut and does not parse.  That
+ * takes as long as all else that a change brings about, so it is done behind the pass:
+ * the text is kept until then.  Of many files that come at once a few are written at once and the
+ * rest in later turns, large ones from their source, which is read again.  The same when the
+ * disk is full or cannot be written, which is a problem for a person and nothing else.
  */
 #include "store/file_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +22,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { WRITES_MAX = 8, NEXT_MS = 10, RETRY_MS = 30000 };
+enum { WRITES_MAX = 8, NEXT_MS = 10, RETRY_MS = 30000, KEEP_MAX = 1 << 16 };
 enum { EQUAL = 1 };
 
 static int folder_open(struct file_store *f)
@@ -38,11 +40,22 @@ static int folder_open(struct file_store *f)
 	return f->memory < 0 ? -errno : 0;
 }
 
-int file_memory_read(struct file_store *f, const char *name, struct str *text)
+static int disk_read(struct file_store *f, const char *name, struct str *text)
 {
 	int rc = folder_open(f);
 
 	return rc < 0 ? rc : fs_read(f->memory, name, JSON_SIZE_MAX, text);
+}
+
+int file_memory_read(struct file_store *f, const char *name, struct str *text)
+{
+	const struct user_file *file = file_user_find(f, name);
+
+	if (!file || !file->good.len)
+		return disk_read(f, name, text);
+	str_clear(text);
+	str_add(text, file->good.s, file->good.len);
+	return 0;
 }
 
 void file_memory_forget(struct file_store *f, const char *name)
@@ -67,7 +80,7 @@ static int replace(struct file_store *f, const char *name, const struct str *tex
 static int save(struct file_store *f, const char *name, const struct str *text)
 {
 	autostr struct str have = { 0 };
-	int rc = file_memory_read(f, name, &have);
+	int rc = disk_read(f, name, &have);
 
 	if (rc == -ENOENT && !text->len)
 		return EQUAL;
@@ -102,7 +115,7 @@ static void tell(struct file_store *f, int rc)
 		      strerror(-rc));
 }
 
-void file_memory_save(struct file_store *f, struct user_file *file, const struct str *text)
+static void good_write(struct file_store *f, struct user_file *file, const struct str *text)
 {
 	int rc = save(f, file->name, text);
 
@@ -113,19 +126,58 @@ void file_memory_save(struct file_store *f, struct user_file *file, const struct
 		tell(f, rc);
 }
 
-static void on_timer(struct timer *t)
+void file_memory_save(struct file_store *f, struct user_file *file, struct str *text)
 {
-	struct file_store *f = container_of(t, struct file_store, memory_timer);
+	str_free(&file->good);
+	if (!text->len || text->len > KEEP_MAX) {
+		good_write(f, file, text);
+		return;
+	}
+	file->good = *text;
+	*text = (struct str){ 0 };
+	file->owed = true;
+	loop_defer(f->s->loop, &f->memory_due);
+}
 
+static void pay(struct file_store *f, struct user_file *file)
+{
+	if (!file->good.len) {
+		file->owed = false;
+		file_read(f, file, true);
+		return;
+	}
+	good_write(f, file, &file->good);
+	if (!file->owed)
+		str_free(&file->good);
+}
+
+static void pay_all(struct file_store *f)
+{
 	f->memory_writes = WRITES_MAX;
 	for (unsigned i = 0; i < f->file_count; i++) {
 		if (!f->files[i]->owed)
 			continue;
-		f->files[i]->owed = false;
-		file_read(f, f->files[i], true);
+		pay(f, f->files[i]);
 		if (f->files[i]->owed)
 			break;		/* that was enough, or fails still: the timer is set */
 	}
+}
+
+/* The first call comes before the pass, the second one, of the next round, behind it. */
+static void on_due(struct deferred *d)
+{
+	struct file_store *f = container_of(d, struct file_store, memory_due);
+
+	f->memory_passed = !f->memory_passed;
+	if (f->memory_passed)
+		loop_defer(f->s->loop, d);
+	else
+		pay_all(f);
+}
+
+static void on_timer(struct timer *t)
+{
+	pay_all(container_of(t, struct file_store, memory_timer));
 }
 
 static void on_name(void *ctx, const char *name)
@@ -148,11 +200,17 @@ void file_memory_init(struct file_store *f)
 	f->memory = -1;
 	f->memory_writes = WRITES_MAX;
 	f->memory_timer.fn = on_timer;
+	f->memory_due.fn = on_due;
 }
 
 void file_memory_stop(struct file_store *f)
 {
+	f->memory_writes = UINT_MAX;
+	for (unsigned i = 0; i < f->file_count; i++)
+		if (f->files[i]->good.len)
+			save(f, f->files[i]->name, &f->files[i]->good);
 	timer_del(f->s->loop, &f->memory_timer);
+	deferred_del(f->s->loop, &f->memory_due);
 	if (f->memory >= 0)
 		close(f->memory);
 }

@@ -117,6 +117,7 @@ static void file_remove(struct file_store *f, unsigned place)
 	file_memory_forget(f, file->name);
 	f->file_count--;
 	memmove(f->files + place, f->files + place + 1, (f->file_count - place) * sizeof *f->files);
+	str_free(&file->good);
 	free(file);
 }
 
@@ -165,7 +166,9 @@ int file_user_scan(struct file_store *f)
 void file_user_free(struct file_store *f)
 {
 	file_object_free_all(f);
-	for (unsigned i = 0; i < f->file_count; i++)
+	for (unsigned i = 0; i < f->file_count; i++) {
+		str_free(&f->files[i]->good);
 		free(f->files[i]);
+	}
 	free(f->files);
 }

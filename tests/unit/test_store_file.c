@@ -589,6 +589,25 @@ static void test_memory_goes_with_its_file_and_is_written_only_when_it_changes(v
 	assert_int_equal(stat(path, &after), 0);
 }
 
+static void test_memory_is_written_a_moment_after_the_change(void **state)
+{
+	struct stat st;
+	char path[256];
+
+	(void)state;
+	start();
+	settle();
+	state_path(path, "x.json");
+	in_place("x.json", NS("x", "1"));
+	agent_turn(&a, 5);
+	assert_value("x", "1");
+	assert_true(stat(path, &st) < 0);
+	in_place("x.json", "{");	/* bad before it was written */
+	restart();
+	assert_value("x", "1");
+	assert_int_equal(stat(path, &st), 0);
+}
+
 #define POLICY(name, spec) "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"NetworkPolicy\",\"metadata\":{\"name\":\"" name "\"},\n" \
 	"\"spec\":{" spec "}}"
 
@@ -1403,6 +1422,7 @@ int main(void)
 		T(test_file_that_broke_while_no_agent_ran_is_as_it_last_was),
 		T(test_memory_that_is_torn_is_not_trusted),
 		T(test_memory_goes_with_its_file_and_is_written_only_when_it_changes),
+		T(test_memory_is_written_a_moment_after_the_change),
 		T(test_refused_policy_stands_in_unless_a_good_state_is_known),
 		T(test_policy_with_bad_metadata_stands_in),
 		T(test_policy_knows_file_and_line),
