@@ -137,14 +137,18 @@ static int common_family(const struct end *a, const struct end *b, struct err *e
 	return a->who.ips[FAMILY_V6].family || b->who.ips[FAMILY_V6].family ? FAMILY_V6 : FAMILY_V4;
 }
 
-/* A node's packets go to another's pods by its address in the tunnel. */
+/* A node's packets go to another's pods by its address in the tunnel, where they go through one. */
 static void node_choose_address(const struct model *m, struct end *node, const struct end *to, int f)
 {
 	const struct pool *pool = to->who.ips[f].family ? model_pool_of(m, &to->who.ips[f]) : NULL;
 	const struct node *n = node->is_node ? table_find(&m->nodes, node->node) : NULL;
+	const struct node *other = *to->who.name ? table_find(&m->nodes, to->node) : NULL;
 	enum tunnel t = pool ? encapsulation_tunnel(pool->encapsulation, to->who.ips[f].family) : TUNNEL_NONE;
 
-	if (n && t != TUNNEL_NONE && *to->who.name && strcmp(to->node, node->node) != 0 && n->tunnel[t].family)
+	if (!n || t == TUNNEL_NONE || !*to->who.name || n == other || !n->tunnel[t].family)
+		return;
+	if (!other || !encapsulation_is_cross_subnet(pool->encapsulation) ||
+	    !prefix_has(&n->address[f], &other->address[f].addr))
 		node->who.ips[f] = n->tunnel[t];
 }
 

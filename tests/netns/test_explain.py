@@ -70,6 +70,28 @@ def asked(*words, folder=None, names=("policies.yaml", "pods.yaml"), check=None)
     return found
 
 
+
+NODES = """
+{apiVersion: crd.projectcalico.org/v1, kind: IPPool, metadata: {name: p},
+ spec: {cidr: 10.42.0.0/16, ipipMode: MODE, natOutgoing: true}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: near, annotations: {projectcalico.org/IPv4Address: 192.0.2.4/24,
+ projectcalico.org/IPv4IPIPTunnelAddr: 10.42.4.1}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: far, annotations: {projectcalico.org/IPv4Address: 198.51.100.5/24,
+ projectcalico.org/IPv4IPIPTunnelAddr: 10.42.5.1}}}
+"""
+
+
+@pytest.mark.parametrize("mode,near", [("Always", "10.42.4.1"), ("CrossSubnet", "192.0.2.4")])
+def test_node_comes_from_the_address_by_which_it_reaches_the_pod(files, tmp_path, mode, near):
+    """Through a tunnel by its tunnel's; to a node of its own subnet there may be none."""
+    (tmp_path / "nodes.yaml").write_text(NODES.replace("MODE", mode))
+    names = [str(files / "pods.yaml"), str(tmp_path / "nodes.yaml")]
+    assert asked("node:near", "db/pg-0", "80", folder=tmp_path, names=names)["from"]["address"] == near
+    assert asked("node:far", "db/pg-0", "80", folder=tmp_path, names=names)["from"]["address"] == "10.42.5.1"
+
+
 def steps(found, direction):
     return [(s["policy"], s["rule"], s["matches"], s["action"]) for s in found[direction]]
 
