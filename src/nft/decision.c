@@ -178,7 +178,7 @@ static uint64_t decision_digest(const struct nft *n, enum direction d, const str
 	autostr struct str text = { 0 };
 
 	digest_add(&text, (uint64_t)d << 2 | (uint64_t)n->families[FAMILY_V4] << 1 | n->families[FAMILY_V6]);
-	digest_add(&text, rest ? rest->digest : 0);
+	digest_add(&text, rest ? rest->shared.digest : 0);
 	for (unsigned i = 0; i < count; i++) {
 		str_add(&text, grants[i].ref->key, strlen(grants[i].ref->key) + 1);
 		digest_add(&text, grants[i].digest);
@@ -246,58 +246,47 @@ static void write_rules(struct nft *n, struct decision *d)
 	chain_want(&n->rules, d->chain, NULL, &l);
 }
 
-static struct decision *decision_new(struct nft *n, enum direction direction, const struct wish *w, struct decision *rest,
-				     uint64_t digest)
+static void decision_make(struct nft *n, struct decision *d, const struct wish *w)
 {
 	static const char *const prefixes[DIRECTIONS] = { "in", "out" };
-	struct decision *d = xcalloc(1, sizeof *d);
 
-	d->digest = digest;
-	d->direction = direction;
 	d->refs = xcalloc(w->ref_count + 1u, sizeof *d->refs);
 	d->ref_count = w->ref_count;
 	memcpy(d->refs, w->refs, w->ref_count * sizeof *d->refs);
-	hash_insert(&n->decisions, &d->node, (uint32_t)digest);
-	d->rest = rest;
-	if (rest)
-		rest->uses++;
 	if (w->anybody) {
-		d->target = target_of(yes[direction], NULL);
+		d->target = target_of(yes[d->direction], NULL);
 	} else if (!w->pod_count && !w->port_count && !w->net_count) {
-		d->target = rest ? rest->target : target_of(VERDICT_GOTO, n->deny);
+		d->target = d->rest ? d->rest->target : target_of(VERDICT_GOTO, n->deny);
 	} else {
-		d->chain = chain_of_digest(n, prefixes[direction], digest);
+		d->chain = chain_of_digest(n, prefixes[d->direction], d->shared.digest);
 		d->target = target_of(VERDICT_GOTO, d->chain);
 		take_sets(n, d, w);
 		write_rules(n, d);
 	}
-	return d;
 }
 
 struct decision *decision_get(struct nft *n, enum direction direction, const struct grant *grants, unsigned count,
 			      struct decision *rest)
 {
 	uint64_t digest = decision_digest(n, direction, grants, count, rest);
-	struct decision *d;
+	struct decision *d = shared_get(&n->decisions, digest, sizeof *d);
 	struct wish w;
 
-	for (struct hash_node *at = hash_find(&n->decisions, (uint32_t)digest); at; at = hash_more(at)) {
-		d = container_of(at, struct decision, node);
-		if (d->digest == digest) {
-			d->uses++;
-			return d;
-		}
-	}
+	if (d->shared.uses > 1)
+		return d;
+	d->direction = direction;
+	d->rest = rest;
+	if (rest)
+		rest->shared.uses++;
 	wish_make(&w, grants, count);
-	d = decision_new(n, direction, &w, rest, digest);
-	d->uses++;
+	decision_make(n, d, &w);
 	wish_free(&w);
 	return d;
 }
 
 void decision_put(struct nft *n, struct decision *d)
 {
-	if (--d->uses)
+	if (!shared_put(&n->decisions, &d->shared))
 		return;
 	if (d->chain)
 		chain_unwant(&n->rules, d->chain);
@@ -308,7 +297,6 @@ void decision_put(struct nft *n, struct decision *d)
 	for (int f = 0; f < FAMILIES; f++)
 		if (d->ranges[f])
 			range_set_put(n, d->ranges[f]);
-	hash_remove(&n->decisions, &d->node);
 	free(d->peers);
 	free(d->refs);
 	free(d);

@@ -15,6 +15,34 @@ static const uint8_t port_fields[FAMILIES][KEY_FIELDS] = {
 	{ FIELD_IP_DADDR, FIELD_PROTOCOL, FIELD_DPORT }, { FIELD_IP6_DADDR, FIELD_PROTOCOL, FIELD_DPORT },
 };
 
+/* ---- what is shared ---- */
+
+void *shared_get(struct hash *h, uint64_t digest, size_t size)
+{
+	struct shared *s;
+
+	for (struct hash_node *at = hash_find(h, (uint32_t)digest); at; at = hash_more(at)) {
+		s = container_of(at, struct shared, node);
+		if (s->digest != digest)
+			continue;
+		s->uses++;
+		return s;
+	}
+	s = xcalloc(1, size);
+	s->digest = digest;
+	s->uses = 1;
+	hash_insert(h, &s->node, (uint32_t)digest);
+	return s;
+}
+
+bool shared_put(struct hash *h, struct shared *s)
+{
+	if (--s->uses)
+		return false;
+	hash_remove(h, &s->node);
+	return true;
+}
+
 /* ---- members ---- */
 
 static void element_count(struct nft *n, struct set *s, const uint8_t *key, bool in)
@@ -106,21 +134,12 @@ static uint64_t asks_digest(const struct nft *n, const struct peer_ask *asks, un
 struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsigned count)
 {
 	uint64_t digest = asks_digest(n, asks, count);
-	struct peer_set *s;
+	struct peer_set *s = shared_get(&n->peer_sets, digest, sizeof *s);
 
-	for (struct hash_node *at = hash_find(&n->peer_sets, (uint32_t)digest); at; at = hash_more(at)) {
-		s = container_of(at, struct peer_set, node);
-		if (s->digest == digest) {
-			s->uses++;
-			return s;
-		}
-	}
-	s = xcalloc(1, sizeof *s);
-	s->digest = digest;
-	s->uses = 1;
+	if (s->shared.uses > 1)
+		return s;
 	s->count = count;
 	s->entries = arena_alloc(&s->mem, count * sizeof *s->entries);
-	hash_insert(&n->peer_sets, &s->node, (uint32_t)digest);
 	for (int f = 0; f < FAMILIES; f++) {
 		char name[32];
 
@@ -141,14 +160,13 @@ struct peer_set *peer_set_get(struct nft *n, const struct peer_ask *asks, unsign
 
 void peer_set_put(struct nft *n, struct peer_set *s)
 {
-	if (--s->uses)
+	if (!shared_put(&n->peer_sets, &s->shared))
 		return;
 	for (unsigned i = 0; i < s->count; i++)
 		unfollow(n, s, i);
 	for (int f = 0; f < FAMILIES; f++)
 		if (s->set[f])
 			set_want(&n->rules, s->set[f], false);
-	hash_remove(&n->peer_sets, &s->node);
 	arena_free(&s->mem);
 	free(s);
 }
@@ -276,20 +294,11 @@ static void range_elements(struct nft *n, struct range_set *s, const struct rang
 struct range_set *range_set_get(struct nft *n, const struct range *list, unsigned count, int family)
 {
 	uint64_t digest = sha1_64(list, count * sizeof *list);
-	struct range_set *s;
+	struct range_set *s = shared_get(&n->range_sets, digest, sizeof *s);
 	char name[32];
 
-	for (struct hash_node *at = hash_find(&n->range_sets, (uint32_t)digest); at; at = hash_more(at)) {
-		s = container_of(at, struct range_set, node);
-		if (s->digest == digest) {
-			s->uses++;
-			return s;
-		}
-	}
-	s = xcalloc(1, sizeof *s);
-	s->digest = digest;
-	s->uses = 1;
-	hash_insert(&n->range_sets, &s->node, (uint32_t)digest);
+	if (s->shared.uses > 1)
+		return s;
 	snprintf(name, sizeof name, "nets-%016llx-%c", (unsigned long long)digest, family ? '6' : '4');
 	s->set = set_get_kind(&n->rules, name, plain_fields[family], SET_RANGES);
 	set_want(&n->rules, s->set, true);
@@ -300,7 +309,7 @@ struct range_set *range_set_get(struct nft *n, const struct range *list, unsigne
 
 void range_set_put(struct nft *n, struct range_set *s)
 {
-	if (--s->uses)
+	if (!shared_put(&n->range_sets, &s->shared))
 		return;
 	hash_each(&s->set->elements, at) {
 		struct element *e = container_of(at, struct element, node);
@@ -309,6 +318,5 @@ void range_set_put(struct nft *n, struct range_set *s)
 			element_unwant(&n->rules, e);
 	}
 	set_want(&n->rules, s->set, false);
-	hash_remove(&n->range_sets, &s->node);
 	free(s);
 }

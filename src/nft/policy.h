@@ -16,18 +16,23 @@
 #include "model/index.h"
 #include "nft/nft_int.h"
 
+/* What is the same for all who ask for the same: the first member of each such thing. */
+struct shared { struct hash_node node; uint64_t digest; unsigned uses; };
+/* The one of that digest with one use more; the first one (uses 1) was made with size bytes, the rest of them zero. */
+void *shared_get(struct hash *h, uint64_t digest, size_t size);
+bool shared_put(struct hash *h, struct shared *s);	/* true: it was the last use, s is the caller's to free */
+
 /* ---- peers.c: sets of addresses ---- */
 
 /* Pods of a group; with a name, together with their ports of that name and protocol. */
 struct peer_entry { struct group *group; const char *name; uint8_t protocol; };
 
 struct peer_set {
-	struct hash_node node;
-	uint64_t digest;
+	struct shared shared;
 	struct arena mem;
 	struct set *set[FAMILIES];	/* NULL: no pod has such an address */
 	struct peer_entry *entries;
-	unsigned count, uses;
+	unsigned count;
 };
 
 /* What is asked for: the same list, in the same order, is the same set. */
@@ -39,10 +44,8 @@ void peers_moved(void *ctx, const struct membership *m, bool in);
 /* Addresses from first to last. */
 struct range { struct addr first, last; };
 struct range_set {
-	struct hash_node node;
-	uint64_t digest;
+	struct shared shared;
 	struct set *set;
-	unsigned uses;
 };
 /* Of the peers that are nets, those of one family, as ranges that do not touch; *list is the caller's. */
 unsigned ranges_of(const struct peer *const *peers, unsigned count, int family, struct range **list);
@@ -63,8 +66,7 @@ struct policy_ref {
 };
 
 struct decision {
-	struct hash_node node;
-	uint64_t digest;
+	struct shared shared;
 	enum direction direction;
 	struct target target;		/* what an element says that leads to it */
 	struct chain *chain;		/* NULL: the target says it all */
@@ -72,7 +74,7 @@ struct decision {
 	struct peer_set **peers;
 	struct range_set *ranges[FAMILIES];
 	struct policy_ref **refs;	/* whose rules these are */
-	unsigned peer_count, ref_count, uses;
+	unsigned peer_count, ref_count;
 };
 
 /* What lets somebody in: a rule's peers, all of them or (name) only their ports of that name. */
@@ -109,10 +111,8 @@ struct verdicts {			/* of one direction */
 	unsigned port_count, decision_count, decision_cap;
 };
 struct profile {
-	struct hash_node node;
-	uint64_t digest;
+	struct shared shared;
 	struct verdicts verdicts[DIRECTIONS];
-	unsigned uses;
 };
 
 struct profile *profile_get(struct nft *n, const struct subject *s, struct policy_ref *const *refs, unsigned count);

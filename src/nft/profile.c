@@ -275,13 +275,13 @@ static void direction_make(struct nft *n, struct profile *p, const struct subjec
 			   struct policy_ref *const *refs, unsigned count)
 {
 	struct draft d = { .n = n, .direction = direction, .subject = s, .out = &p->verdicts[direction] };
-	bool open = n->conntrack;
+	bool open = n->conntrack == ANSWER_YES;
 
 	for (unsigned i = 0; i < count; i++)
 		open &= policy_take(&d, refs[i]);
 	if (d.out->isolated && open) {
 		spans_cut(&d);
-		by_range_finish(&d, p->digest);
+		by_range_finish(&d, p->shared.digest);
 	} else {
 		d.out->otherwise = target_of(VERDICT_GOTO, n->deny);
 	}
@@ -316,19 +316,10 @@ static uint64_t profile_digest(const struct nft *n, const struct subject *s, str
 struct profile *profile_get(struct nft *n, const struct subject *s, struct policy_ref *const *refs, unsigned count)
 {
 	uint64_t digest = profile_digest(n, s, refs, count);
-	struct profile *p;
+	struct profile *p = shared_get(&n->profiles, digest, sizeof *p);
 
-	for (struct hash_node *at = hash_find(&n->profiles, (uint32_t)digest); at; at = hash_more(at)) {
-		p = container_of(at, struct profile, node);
-		if (p->digest == digest) {
-			p->uses++;
-			return p;
-		}
-	}
-	p = xcalloc(1, sizeof *p);
-	p->digest = digest;
-	p->uses = 1;
-	hash_insert(&n->profiles, &p->node, (uint32_t)digest);
+	if (p->shared.uses > 1)
+		return p;
 	for (int d = INGRESS; d < DIRECTIONS; d++)
 		direction_make(n, p, s, d, refs, count);
 	return p;
@@ -336,7 +327,7 @@ struct profile *profile_get(struct nft *n, const struct subject *s, struct polic
 
 void profile_put(struct nft *n, struct profile *p)
 {
-	if (--p->uses)
+	if (!shared_put(&n->profiles, &p->shared))
 		return;
 	for (int d = INGRESS; d < DIRECTIONS; d++) {
 		struct verdicts *v = &p->verdicts[d];
@@ -348,6 +339,5 @@ void profile_put(struct nft *n, struct profile *p)
 		free(v->decisions);
 		free(v->ports);
 	}
-	hash_remove(&n->profiles, &p->node);
 	free(p);
 }

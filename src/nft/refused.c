@@ -47,7 +47,7 @@ static void blame(struct guilty *g, const struct decision *d)
 static void blame_by_range(struct guilty *g, const struct nft *n, const struct chain *c)
 {
 	hash_each(&n->profiles, at) {
-		const struct profile *p = container_of(at, struct profile, node);
+		const struct profile *p = container_of(at, struct profile, shared.node);
 
 		for (int d = INGRESS; d < DIRECTIONS; d++)
 			for (unsigned i = 0; p->verdicts[d].by_range == c && i < p->verdicts[d].decision_count; i++)
@@ -60,7 +60,7 @@ static void find_guilty(struct guilty *g, const struct nft *n)
 	const struct note *what = &n->culprit;
 
 	hash_each(&n->decisions, at) {
-		const struct decision *d = container_of(at, struct decision, node);
+		const struct decision *d = container_of(at, struct decision, shared.node);
 
 		if ((what->chain && d->chain == what->chain) || (what->set && uses_set(d, what->set)))
 			blame(g, d);
