@@ -8,14 +8,13 @@ static void run_node(struct pass *p)  { node_run(p->node); }
 static void run_route(struct pass *p) { route_run(p->route); }
 static void run_nft(struct pass *p)   { nft_run(p->nft); }
 static void run_cni(struct pass *p)   { cni_after_pass(p->cni); }
-static void run_flows(struct pass *p) { nft_forget(p->nft); }
 
 /*
  * Who decides comes before who writes to the kernel; rules before routes, so that no packet reaches a pod before
- * its policies do; who answers comes behind, and what need not be waited for last.
+ * its policies do; who answers comes behind.
  */
 static void (*const steps[])(struct pass *p) = {
-	run_probe, run_ipam, run_node, run_nft, run_route, run_cni, run_flows,
+	run_probe, run_ipam, run_node, run_nft, run_route, run_cni,
 };
 
 void reconcile(struct pass *p)

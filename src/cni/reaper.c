@@ -8,10 +8,9 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "base/util.h"
 #include "cni/cni_int.h"
 
@@ -70,18 +69,13 @@ struct reaper *reaper_start(struct err *e)
 {
 	struct reaper *r = xcalloc(1, sizeof *r);
 	int ends[2] = { -1, -1 }, rc;
-	sigset_t all, old;
 
 	r->nl.fd = -1;
 	rc = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : nl_open(&r->nl, NETLINK_ROUTE, NULL);
 	r->in = ends[1];
 	r->out = ends[0];
-	if (rc == 0) {
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &old);	/* signals are the loop's */
-		rc = -pthread_create(&r->thread, NULL, reap, r);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
-	}
+	if (rc == 0)
+		rc = thread_start(&r->thread, reap, r);
 	if (rc == 0)
 		return r;
 	err_set(e, -rc, "reaper: pipe, netlink socket or thread: %s", strerror(-rc));

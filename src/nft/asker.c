@@ -64,8 +64,40 @@ static bool asks_for_the_same(const struct nft *n, const struct asker *o)
 	       (!o->count || memcmp(o->elements, n->asked, o->count * sizeof *o->elements) == 0);
 }
 
+static bool has(const struct asker *o, const struct element *e)
+{
+	for (unsigned i = 0; i < o->count; i++)
+		if (o->elements[i] == e)
+			return true;
+	return false;
+}
+
+/* Somebody else has asked for the same key with another end, and the kernel takes only one. */
+static bool is_taken(const struct asker *o, const struct element *e)
+{
+	const struct element *rival = e->wants ? NULL : element_rival(e, NULL);
+
+	while (rival && has(o, rival))
+		rival = element_rival(e, rival);
+	return rival;
+}
+
+/* Two attachments of one address, under policies that differ: who came first has it, the other one is mute. */
+static void share(struct nft *n, struct asker *o)
+{
+	bool shares = false;
+
+	for (unsigned i = 0; i < n->asked_count && !shares; i++)
+		shares = n->asked[i]->set->kind == SET_VERDICTS && is_taken(o, n->asked[i]);
+	n->sharing += (unsigned)shares - (unsigned)o->shares;
+	o->shares = shares;
+	while (shares && n->asked_count)
+		element_release(n->asked[--n->asked_count]);
+}
+
 void asker_end(struct nft *n, struct asker *o)
 {
+	share(n, o);
 	if (!asks_for_the_same(n, o)) {
 		for (unsigned i = 0; i < n->asked_count; i++)
 			element_want(&n->rules, n->asked[i]);
@@ -93,29 +125,30 @@ static bool is_in_place(const struct asker *o)
 	return true;
 }
 
+static void report_rc(struct asker *o, struct endpoint *e, int rc, const char *why)
+{
+	e->rc = rc;
+	e->of_rules = rc != -EADDRINUSE;
+	str_copy(e->why, sizeof e->why, why);
+	o->reported = rc != 0;
+}
+
 /* Other reconcilers write rc too: only what we put there is taken back.  True when there is no more to tell. */
 static bool report(struct nft *n, struct asker *o)
 {
 	struct endpoint *e = table_find(&n->model->endpoints, o->key);
-	bool done = is_in_place(o) && !o->denied;
+	bool done = is_in_place(o) && !o->denied && !o->shares;
 
 	if (!e)
 		return true;
-	if (o->denied) {
-		e->of_rules = true;
-		e->rc = -EOPNOTSUPP;
-		str_copy(e->why, sizeof e->why, "portMappings: this kernel lacks CONFIG_NFT_NAT or CONFIG_NFT_FIB_INET");
-		o->reported = true;
-	} else if (!done && (!e->rc || o->reported)) {
-		e->of_rules = true;
-		e->rc = n->rc ? n->rc : -EAGAIN;
-		str_copy(e->why, sizeof e->why, n->rc ? n->why : "the table inet manx is not in place yet");
-		o->reported = true;
-	} else if (done && o->reported) {
-		e->rc = 0;
-		e->why[0] = '\0';
-		o->reported = false;
-	}
+	if (o->shares)
+		report_rc(o, e, -EADDRINUSE, "the address belongs to another attachment");
+	else if (o->denied)
+		report_rc(o, e, -EOPNOTSUPP, "portMappings: this kernel lacks CONFIG_NFT_NAT or CONFIG_NFT_FIB_INET");
+	else if (!done && (!e->rc || o->reported))
+		report_rc(o, e, n->rc ? n->rc : -EAGAIN, n->rc ? n->why : "the table inet manx is not in place yet");
+	else if (done && o->reported)
+		report_rc(o, e, 0, "");
 	return done;
 }
 

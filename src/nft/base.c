@@ -241,7 +241,7 @@ static const struct chain *from_isolated(struct nft *n)
 /* Connections that began before a policy did go on, as do answers; what belongs to none has no business here. */
 static void known_flows(struct nft *n, struct rule_list *l)
 {
-	if (!n->conntrack)
+	if (n->conntrack != ANSWER_YES)
 		return;
 	rule_add(l, VERDICT_ACCEPT, NULL);
 	match_any_bit(l, FIELD_CT_STATE, CT_ESTABLISHED | CT_RELATED);

@@ -153,6 +153,21 @@ static void retry_arm(struct nft *n)
 		timer_del(n->loop, &n->second_look);
 }
 
+/* All that depends on what the kernel can is looked at again. */
+static void on_doubt(struct timer *t)
+{
+	container_of(t, struct nft, doubt)->started = false;
+}
+
+static bool is_usable(struct nft *n)
+{
+	struct err e = { 0 };
+
+	if (n->present == ANSWER_UNKNOWN && !n->doubt.on && kernel_open(n, &e) < 0)
+		timer_set(n->loop, &n->doubt, BACKOFF_MAX_MS);
+	return n->present == ANSWER_YES;
+}
+
 /* The pass that they wake does the rest. */
 static void on_second_look(struct timer *t)
 {
@@ -168,7 +183,7 @@ static void on_retry(struct timer *t)
 
 void nft_run(struct nft *n)
 {
-	if (!n->usable)
+	if (!is_usable(n))
 		return;
 	forward_look(n);
 	if (model_concerns_us(n))
@@ -186,11 +201,12 @@ void nft_run(struct nft *n)
 	}
 	if (n->touched_count)
 		askers_report(n);
+	flows_run(n);
 }
 
 bool nft_settled(const struct nft *n)
 {
-	return !n->usable || (n->started && n->full && !has_work(n));
+	return n->present == ANSWER_NO || (n->present == ANSWER_YES && n->started && n->full && !n->doubt.on && !has_work(n));
 }
 
 struct nft_counts nft_counts(const struct nft *n)
@@ -202,7 +218,7 @@ int nft_cleanup(struct nft *n, struct err *e)
 {
 	int rc;
 
-	if (!n->usable)
+	if (n->present != ANSWER_YES)
 		return 0;
 	batch_begin(&n->command, 0);
 	message_table(&n->command, NFT_MSG_NEWTABLE, NFT_TABLE, 0);
@@ -225,16 +241,14 @@ struct nft *nft_new(struct loop *l, struct model *m, struct err *e)
 	n->command.fd = n->events.fd = -1;
 	n->retry.fn = on_retry;
 	n->second_look.fn = n->forward_timer.fn = on_second_look;
+	n->doubt.fn = on_doubt;
 	n->lost = true;
-	if (kernel_open(n, e) < 0) {
+	if (flows_open(n) < 0 || kernel_open(n, e) < 0) {
 		nft_free(n);
 		return NULL;
 	}
 	policies_open(n);
-	if (n->usable) {
-		n->conntrack = kernel_has_conntrack(n);
-		base_sets(n);
-	}
+	base_sets(n);
 	return n;
 }
 
@@ -245,6 +259,8 @@ void nft_free(struct nft *n)
 	timer_del(n->loop, &n->retry);
 	timer_del(n->loop, &n->second_look);
 	timer_del(n->loop, &n->forward_timer);
+	timer_del(n->loop, &n->doubt);
+	flows_close(n);
 	kernel_close(n);
 	policies_close(n);
 	askers_free(n);

@@ -19,12 +19,10 @@ void nft_free(struct nft *n);	/* leaves the kernel as it is */
 /*
  * The pass.  Cheap when nothing is dirty.  Of an endpoint whose elements are not in the kernel the row says so
  * (rc, why).  Nothing is deleted before model->complete and ->endpoints_known; until then only
- * elements are added, to a table that is there.
+ * elements are added, to a table that is there.  Flows of attachments that went end soon, and before an address is
+ * in use again.
  */
 void nft_run(struct nft *n);
-
-/* After the pass's answers: the flows of attachments that went in it go, before their addresses can be given again. */
-void nft_forget(struct nft *n);
 
 /* True when everything wanted is in the kernel, or the kernel has no nf_tables. */
 bool nft_settled(const struct nft *n);

@@ -23,6 +23,7 @@ struct asker {
 	bool touched;
 	bool reported;			/* the endpoint row's rc is ours */
 	bool denied;			/* the kernel cannot lead its host ports to it */
+	bool shares;			/* an address that another one's policies are about: it has nothing */
 	struct element **elements;
 	unsigned count;
 	char key[];
@@ -46,6 +47,17 @@ enum fixed_set {
 	FIXED_SETS
 };
 
+/* Addresses of pods that have gone, whose flows are to end; see conntrack.c. */
+struct flows {
+	struct addr *gone;
+	unsigned count, cap;
+	struct search *search;		/* that is under way */
+	struct timer timer;
+	struct watch watch;		/* its end */
+	bool swept;			/* free addresses were looked at once */
+	bool told;			/* that it failed */
+};
+
 struct nft {
 	struct loop *loop;
 	struct model *model;
@@ -60,6 +72,7 @@ struct nft {
 	unsigned touched_count, touched_cap;
 	struct element **asked;		/* by the asker at hand */
 	unsigned asked_count, asked_cap;
+	unsigned sharing;		/* askers that share */
 	struct set *set[FIXED_SETS];
 	struct prefix *own;		/* own blocks, sorted */
 	unsigned own_count;
@@ -70,14 +83,17 @@ struct nft {
 	struct chain *deny;
 	bool families[FAMILIES];	/* that pods may have addresses of */
 	bool host_ports;		/* some pod has them, and the kernel can */
-	bool conntrack;			/* the kernel has it; else an isolated pod is closed */
-	bool flows_told;		/* that they cannot be deleted */
+	enum answer conntrack;		/* the kernel has it; else an isolated pod is closed */
+	struct flows flows;
 	bool started;			/* every row was looked at once */
 	bool wanted;			/* something was asked for since the last try */
 
 	/* the kernel */
-	bool usable, owning;		/* has nf_tables; tables can be owned, and are to be */
+	enum answer present;	/* it has nf_tables; UNKNOWN: it did not answer yet */
+	bool owning;			/* tables can be owned, and are to be */
 	enum answer nat, dnat;		/* has masquerading, and what host ports need; asked when it is first wanted */
+	struct timer doubt;		/* on: some answer is missing; then it is asked again */
+	bool doubted;			/* that it was, was told */
 	bool table;			/* is there ... */
 	bool owned;			/* ... and ours alone */
 	bool replace;			/* ... but is to be made again */
@@ -132,13 +148,20 @@ void host_ports_masquerade(struct nft *n, struct rule_list *l);
 void want_endpoint(struct nft *n, const struct endpoint *e);
 void nft_want(struct nft *n);		/* takes in the dirty rows (all rows the first time) */
 
+/* ---- conntrack.c ---- */
+
+int flows_open(struct nft *n);
+void flows_run(struct nft *n);		/* part of the pass, behind the rules */
+void flows_close(struct nft *n);
+
 /* ---- table.c: the sockets, what the kernel can, the table as such ---- */
 
-int kernel_open(struct nft *n, struct err *e);
+int kernel_open(struct nft *n, struct err *e);	/* also again, while ->present is UNKNOWN */
 void kernel_close(struct nft *n);
 bool kernel_has_nat(struct nft *n);
 bool kernel_has_dnat(struct nft *n);
-bool kernel_has_conntrack(struct nft *n);
+/* Does an error say what the kernel lacks?  Others (no memory, interrupted ...) say nothing of it. */
+bool nft_is_lack(int rc);
 uint32_t table_flags(const struct nft *n);	/* with which the table is made */
 
 /* ---- forward.c: the chains of others that would drop pods' packets ---- */

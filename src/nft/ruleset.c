@@ -165,11 +165,24 @@ void set_release(struct ruleset *rs, struct set *s)
 
 struct element *element_find(const struct set *s, const void *key)
 {
-	for (struct hash_node *n = hash_find(&s->elements, fnv32a(key, s->entry_len)); n; n = hash_more(n)) {
+	for (struct hash_node *n = hash_find(&s->elements, fnv32a(key, s->key_len)); n; n = hash_more(n)) {
 		struct element *e = container_of(n, struct element, node);
 
 		if (memcmp(e->key, key, s->entry_len) == 0)
 			return e;
+	}
+	return NULL;
+}
+
+struct element *element_rival(const struct element *e, const struct element *after)
+{
+	struct hash_node *n = after ? hash_more(&after->node) : hash_find(&e->set->elements, e->node.hash);
+
+	for (; n; n = hash_more(n)) {
+		struct element *other = container_of(n, struct element, node);
+
+		if (other != e && other->wants && memcmp(e->key, other->key, e->set->key_len) == 0)
+			return other;
 	}
 	return NULL;
 }
@@ -183,7 +196,7 @@ struct element *element_get(struct set *s, const void *key)
 	e = xcalloc(1, sizeof *e + s->entry_len);
 	e->set = s;
 	memcpy(e->key, key, s->entry_len);
-	hash_insert(&s->elements, &e->node, fnv32a(key, s->entry_len));
+	hash_insert(&s->elements, &e->node, fnv32a(key, s->key_len));
 	return e;
 }
 

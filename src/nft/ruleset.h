@@ -169,6 +169,8 @@ void set_release(struct ruleset *rs, struct set *s);	/* frees it when it is neit
 
 struct element *element_find(const struct set *s, const void *key);
 struct element *element_get(struct set *s, const void *key);
+/* Another one that is wanted, of the same key to the kernel; after NULL: the first. */
+struct element *element_rival(const struct element *e, const struct element *after);
 void element_mark(struct ruleset *rs, struct element *e);
 void element_want(struct ruleset *rs, struct element *e);	/* once more */
 void element_unwant(struct ruleset *rs, struct element *e);	/* once less */

@@ -20,6 +20,8 @@
 
 #define PROBE_TABLE "manx-probe"
 
+enum { DOUBT_MS = 250 };
+
 /* ---- probing ---- */
 
 struct probe { unsigned last; int rc; };
@@ -44,6 +46,11 @@ static int probe(struct nl *nl)
 	batch_end(nl);
 	rc = nl_commit(nl, &answer, NULL);
 	return p.rc ? p.rc : rc == -ENOENT ? 0 : rc ? rc : -EOPNOTSUPP;
+}
+
+bool nft_is_lack(int rc)
+{
+	return rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT || rc == -EAFNOSUPPORT || rc == -EINVAL || rc == -ENOENT;
 }
 
 static int probe_table(struct nl *nl, uint32_t flags)
@@ -98,16 +105,23 @@ static int probe_dnat(struct nl *nl)
 	return probe(nl);
 }
 
+/* What a probe said, as an answer; when it said nothing, it is asked again in a while. */
+static enum answer answer_of(struct nft *n, const char *what, int rc)
+{
+	if (!rc)
+		return ANSWER_YES;
+	if (!nft_is_lack(rc)) {
+		timer_set(n->loop, &n->doubt, DOUBT_MS);
+		return ANSWER_UNKNOWN;
+	}
+	log_warn("nft", "no %s: %s", what, strerror(-rc));
+	return ANSWER_NO;
+}
+
 bool kernel_has_dnat(struct nft *n)
 {
-	int rc;
-
-	if (n->dnat == ANSWER_UNKNOWN && n->command.fd >= 0) {
-		rc = probe_dnat(&n->command);
-		n->dnat = rc ? ANSWER_NO : ANSWER_YES;
-		if (rc)
-			log_warn("nft", "no translation of destinations: %s", strerror(-rc));
-	}
+	if (n->dnat == ANSWER_UNKNOWN && n->command.fd >= 0)
+		n->dnat = answer_of(n, "translation of destinations", probe_dnat(&n->command));
 	return n->dnat == ANSWER_YES && kernel_has_nat(n);
 }
 
@@ -124,16 +138,14 @@ static int probe_conntrack(struct nl *nl)
 	return probe_rule(nl, &rs, c);
 }
 
-bool kernel_has_conntrack(struct nft *n)
+static void conntrack_ask(struct nft *n)
 {
 	int rc = probe_conntrack(&n->command);
 
-	if (!rc)
-		return true;
-	log_warn("nft", "no connection tracking: %s", strerror(-rc));
-	model_problem(n->model, "nft", "conntrack", "a kernel with CONFIG_NF_CONNTRACK and CONFIG_NFT_CT",
-		      "this kernel cannot match by connection state (%s): a pod with a policy is closed", strerror(-rc));
-	return false;
+	n->conntrack = answer_of(n, "connection tracking", rc);
+	if (n->conntrack == ANSWER_NO)
+		model_problem(n->model, "nft", "conntrack", "a kernel with CONFIG_NF_CONNTRACK and CONFIG_NFT_CT",
+			      "this kernel cannot match by connection state (%s): a pod with a policy is closed", strerror(-rc));
 }
 
 bool kernel_has_nat(struct nft *n)
@@ -143,14 +155,12 @@ bool kernel_has_nat(struct nft *n)
 	if (n->nat != ANSWER_UNKNOWN || n->command.fd < 0)
 		return n->nat == ANSWER_YES;
 	rc = probe_nat(&n->command);
-	n->nat = rc ? ANSWER_NO : ANSWER_YES;
-	if (rc) {
-		log_warn("nft", "no masquerading: %s", strerror(-rc));
+	n->nat = answer_of(n, "masquerading", rc);
+	if (n->nat == ANSWER_NO)
 		model_problem(n->model, "nft", "nat",
 			      "a kernel with CONFIG_NF_NAT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or pools without natOutgoing",
 			      "this kernel cannot masquerade by nf_tables (%s): pods' packets leave with pods' addresses",
 			      strerror(-rc));
-	}
 	return !rc;
 }
 
@@ -208,6 +218,7 @@ static int events_open(struct nft *n, struct err *e)
 
 static int unusable(struct nft *n, int rc)
 {
+	n->present = ANSWER_NO;
 	log_warn("nft", "no nf_tables in this kernel (%s): no anti-spoofing, no masquerading", strerror(-rc));
 	model_problem(n->model, "nft", "kernel", "a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET",
 		      "this kernel has no nf_tables (%s): pods may use any address, and nothing is masqueraded",
@@ -215,20 +226,50 @@ static int unusable(struct nft *n, int rc)
 	return 0;
 }
 
+/* Nothing can be said of this kernel yet, and pods without rules would be open: the agent is not ready. */
+static int unknown(struct nft *n, int rc)
+{
+	if (!n->doubted)
+		log_warn("nft", "nf_tables: %s: asked again", strerror(-rc));
+	n->doubted = true;
+	model_problem(n->model, "nft", "kernel", "", "nf_tables does not answer (%s): asked again", strerror(-rc));
+	nl_close(&n->command);
+	timer_set(n->loop, &n->doubt, DOUBT_MS);
+	return 0;
+}
+
+static int ask(struct nft *n)
+{
+	int rc = n->command.fd < 0 ? nl_open(&n->command, NETLINK_NETFILTER, NULL) : 0;
+
+	n->owning = false;
+	if (!rc && n->model->config->nft_owner == NFT_OWNER_AUTO) {
+		rc = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST);
+		n->owning = rc == 0;
+		if (nft_is_lack(rc))
+			rc = 0;
+	}
+	return !rc && !n->owning ? probe_table(&n->command, 0) : rc;
+}
+
 int kernel_open(struct nft *n, struct err *e)
 {
-	int rc = nl_open(&n->command, NETLINK_NETFILTER, NULL);
+	int rc = ask(n);
 
-	if (!rc && n->model->config->nft_owner == NFT_OWNER_AUTO)
-		n->owning = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST) == 0;
-	if (!rc && !n->owning)
-		rc = probe_table(&n->command, 0);
+	if (!rc)
+		conntrack_ask(n);
 	if (rc == -EPERM)	/* that says nothing about the kernel, and pods without rules would be open */
 		return err_set(e, EPERM, "nf_tables: %s: needs CAP_NET_ADMIN", strerror(EPERM));
-	if (rc)
+	if (rc && nft_is_lack(rc))
 		return unusable(n, rc);
-	n->usable = n->forward_suspect = true;
-	return events_open(n, e);
+	if (rc || n->conntrack == ANSWER_UNKNOWN)
+		return unknown(n, rc ? rc : -EAGAIN);
+	rc = events_open(n, e);
+	n->forward_suspect = true;
+	n->present = rc ? ANSWER_UNKNOWN : ANSWER_YES;
+	if (n->doubted && !rc)
+		model_problem_clear(n->model, "nft", "kernel");
+	return rc;
 }
 
 void kernel_close(struct nft *n)

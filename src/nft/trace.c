@@ -238,7 +238,7 @@ int nft_trace(struct nft *n, const struct nft_packet *p, struct nft_answer *answ
 	struct trace t = { .nft = n, .differs = &answer->differs };
 	int rc;
 
-	if (!n->usable)
+	if (n->present != ANSWER_YES)
 		return err_set(e, EPROTONOSUPPORT, "nf_tables cannot be asked here");
 	nft_want(n);
 	rc = have_read(n, e);

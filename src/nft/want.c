@@ -156,9 +156,10 @@ static void want_endpoints(struct nft *n, bool all)
 	if (all)
 		table_each(&n->model->endpoints, e)
 			want_endpoint(n, e);
-	table_each_dirty(&n->model->endpoints, e)
-		if (!all || e->row.gone)
-			want_endpoint(n, e);
+	else
+		table_each_dirty(&n->model->endpoints, e)
+			if (!e->row.gone)
+				want_endpoint(n, e);
 }
 
 static void want_nodes(struct nft *n, bool all)
@@ -185,11 +186,24 @@ static void want_blocks(struct nft *n, bool all)
 			want_block(n, b);
 }
 
+/* First, since another pod may have the address by now. */
+static void endpoints_let_go(struct nft *n)
+{
+	const struct endpoint *e;
+
+	table_each_dirty(&n->model->endpoints, e)
+		if (e->row.gone)
+			want_endpoint(n, e);
+}
+
 void nft_want(struct nft *n)
 {
 	const struct model *m = n->model;
 	bool pools = !n->started || m->pools.dirty;
 	bool all = (pools && tunnels_update(n)) || !n->started, own = own_list_update(n);
+
+	endpoints_let_go(n);
+	all |= n->sharing && m->endpoints.dirty;
 
 	if (host_ports_update(n) || pools || own || m->uplinks.dirty)
 		base_chains(n);

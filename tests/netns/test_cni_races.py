@@ -315,6 +315,19 @@ def test_note_that_an_agent_just_missed_is_done_all_the_same(own_lab):
     wait_for("links are gone", lambda: not node.host_links())
 
 
+@pytest.mark.parametrize("error", ["ENOBUFS", "ENOMEM"])
+def test_agent_whose_nf_tables_do_not_answer_at_first_has_its_rules_later(own_lab, error):
+    """Without them pods would be open, so it is not ready; an error that says nothing of the kernel is not believed for life."""
+    node = own_lab.node()
+    node.start(wait=False, wrap=["strace", "-D", "-I2", *inject("sendto", "error=%s:when=1..40" % error)])
+    node.wait_ready()
+    assert "nf_tables" in node.log()
+    assert node.run("nft", "list", "table", "inet", "manx", check=False).returncode == 0
+    assert node.show("status")["problems"] == []
+    pod = node.pod("first")
+    assert works(node, pod)
+
+
 def test_del_while_the_agent_does_not_know_its_pods_is_done_later(own_lab):
     """Its netlink fails until the tracer goes, so it cannot look."""
     node = own_lab.node().start()
@@ -331,6 +344,8 @@ def test_del_while_the_agent_does_not_know_its_pods_is_done_later(own_lab):
     wait_for("links are gone", lambda: set(node.host_links()) == {stays.host_if})
     wait_for("the note is gone", lambda: not notes(node))
     assert works(node, stays)
+    assert node.run("nft", "list", "set", "inet", "manx", "pods-4").stdout.count(stays.v4) == 1
+    assert node.show("status")["problems"] == []
 
 
 def test_notes_with_bad_content_are_removed_and_harm_nobody(own_lab):

@@ -1,6 +1,10 @@
 """NetworkPolicy in the kernel: who reaches whom, through a real node."""
+import concurrent.futures
 import json
+import re
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -15,9 +19,11 @@ class Store:
     def __init__(self, path):
         self.path, self.names = path, set()
 
-    def put(self, kind, name, namespace=None, api="v1", labels=None, **rest):
+    def put(self, kind, name, namespace=None, api="v1", labels=None, annotations=None, **rest):
         file = "%s-%s-%s.json" % (kind.lower(), namespace, name)
         obj = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "labels": labels or {}}, **rest}
+        if annotations:
+            obj["metadata"]["annotations"] = annotations
         if namespace:
             obj["metadata"]["namespace"] = namespace
         (self.path / ("." + file)).write_text(json.dumps(obj))
@@ -247,6 +253,63 @@ def test_flows_of_an_address_end_with_its_pod(nodes, pods, store):
     gone.delete().ok()
     wait_for("its flows are gone", lambda: gone.v4 not in flows(nodes[0]))
     assert pods["c"].v4 in flows(nodes[0]), "other flows stay"
+
+
+def udp_flow(here, there, port=9100):
+    """Begins one that is answered."""
+    with there.socket(socket.AF_INET, socket.SOCK_DGRAM) as door, here.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        door.bind((there.v4, port))
+        door.settimeout(2)
+        s.settimeout(2)
+        s.connect((there.v4, port))
+        s.send(b"ping")
+        data, peer = door.recvfrom(4)
+        door.sendto(data, peer)
+        assert s.recv(4) == b"ping"
+
+
+def test_address_is_without_flows_when_it_is_given_again(nodes, pods, store):
+    """Also at once, which only happens to who asks for that address."""
+    last = None
+    for i in range(6):
+        name = "again-%d" % i
+        if last:
+            store.put("Pod", name, "default", annotations={"cni.projectcalico.org/ipAddrs": json.dumps([last.v4, last.v6])})
+            wait_for("its object is known", lambda: nodes[0].manx("get", "pods", name, check=False).returncode == 0)
+        pod = nodes[0].pod(name)
+        assert pod.v4 not in flows(nodes[0])
+        assert not last or pod.v4 == last.v4
+        udp_flow(pods["c"], pod)
+        assert pod.v4 in flows(nodes[0])
+        pod.delete().ok()
+        last = pod
+
+
+def test_flows_of_many_that_go_end_with_few_dumps(nodes, pods, tmp_path):
+    many = [nodes[0].pod("many-%d" % i) for i in range(12)]
+    for pod in many:
+        udp_flow(pods["c"], pod)
+    trace = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=sendto", "-o", str(tmp_path / "trace"), "-p",
+                              str(nodes[0].process.pid)])
+    time.sleep(0.5)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for answer in pool.map(lambda p: p.delete(), many):
+            answer.ok()
+    wait_for("their flows are gone", lambda: not any(p.v4 in flows(nodes[0]) for p in many))
+    trace.terminate()
+    trace.wait(10)
+    dumps = re.findall(r"nlmsg_type=(?:0x101\b|NFNL_SUBSYS_CTNETLINK<<8\|IPCTNL_MSG_CT_GET,)", (tmp_path / "trace").read_text())
+    assert 1 <= len(dumps) <= 6
+
+
+def test_flows_that_a_killed_agent_left_end_with_the_next_one(nodes, pods):
+    gone = nodes[0].pod("left")
+    udp_flow(pods["c"], gone)
+    gone.delete().ok()
+    nodes[0].kill()
+    nodes[0].start()
+    wait_for("its flows are gone", lambda: gone.v4 not in flows(nodes[0]))
+    assert pods["a"].v4 in flows(nodes[0]) or not udp_flow(pods["c"], pods["a"])
 
 
 def flows(node):

@@ -1,4 +1,4 @@
-/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/hostport.c src/nft/want.c src/nft/policy.c src/nft/profile.c src/nft/decision.c src/nft/peers.c src/nft/refused.c src/nft/conntrack.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nft/forward.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/policy.c src/model/selector.c src/model/index.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c */
+/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/hostport.c src/nft/want.c src/nft/policy.c src/nft/profile.c src/nft/decision.c src/nft/peers.c src/nft/refused.c src/nft/conntrack.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nft/forward.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/policy.c src/model/selector.c src/model/index.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/thread.c src/base/util.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/store/objects.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -34,7 +34,9 @@ static struct nft *nft_fresh(void)
 	n->model = &model;
 	n->command.fd = n->events.fd = -1;
 	n->nat = ANSWER_YES;
-	n->full = n->table = n->conntrack = true;
+	n->full = n->table = true;
+	n->conntrack = ANSWER_YES;
+	n->flows.watch.fd = -1;
 	policies_open(n);
 	base_sets(n);
 	return n;
@@ -628,7 +630,7 @@ static void refused_policy_closes_its_own_pods(void **state)
 static void without_conntrack_isolated_pods_are_closed(void **state)
 {
 	(void)state;
-	nft->conntrack = false;
+	nft->conntrack = ANSWER_NO;
 	put(POD("a"));
 	put_endpoint("a/eth0", "s", "a", "10.42.0.1", NULL);
 	put_endpoint("b/eth0", "s", "b", "10.42.0.2", NULL);
@@ -667,6 +669,58 @@ static void peer_that_comes_is_an_element(void **state)
 	assert_true(passes("10.42.9.1", "10.42.0.1"));
 }
 
+/* ---- two attachments of one address ---- */
+
+static const struct asker *asker_of(const char *key)
+{
+	hash_each(&nft->askers, at) {
+		const struct asker *o = container_of(at, struct asker, node);
+
+		if (o->kind == ASKER_ENDPOINT && strcmp(o->key, key) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+static void assert_one_end_each_key(void)
+{
+	hash_each(&nft->set[SET_IN]->elements, at) {
+		const struct element *e = container_of(at, struct element, node);
+
+		assert_true(!e->wants || !element_rival(e, NULL));
+	}
+}
+
+static void address_of_two_pods_is_the_first_ones(void **state)
+{
+	const struct endpoint *e;
+
+	(void)state;
+	put(POD("first"));
+	put(POD("second"));
+	put(LETS_IN("first", "192.0.2.0/24"));
+	put(LETS_IN("second", "198.51.100.0/24"));
+	put_endpoint("c1/eth0", "s", "first", "10.0.0.1", NULL);
+	nft_want(nft);
+	model_clean(&model);
+	assert_true(asker_of("c1/eth0")->count > 1);
+	put_endpoint("c2/eth0", "s", "second", "10.0.0.1", NULL);
+	nft_want(nft);
+	askers_report(nft);
+	assert_one_end_each_key();
+	assert_true(asker_of("c1/eth0")->count > 1);
+	assert_int_equal(asker_of("c2/eth0")->count, 0);
+	e = table_find(&model.endpoints, "c2/eth0");
+	assert_int_equal(e->rc, -EADDRINUSE);
+	model_clean(&model);
+	table_del(&model.endpoints, "c1/eth0");
+	nft_want(nft);
+	askers_report(nft);
+	assert_one_end_each_key();
+	assert_true(asker_of("c2/eth0")->count > 1);
+	assert_int_equal(nft->sharing, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -674,6 +728,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused_policy_closes_its_own_pods, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_conntrack_isolated_pods_are_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(peer_that_comes_is_an_element, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(address_of_two_pods_is_the_first_ones, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

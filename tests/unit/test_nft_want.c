@@ -1,4 +1,4 @@
-/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/hostport.c src/nft/want.c src/nft/policy.c src/nft/profile.c src/nft/decision.c src/nft/peers.c src/nft/refused.c src/nft/conntrack.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nft/forward.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/policy.c src/model/selector.c src/model/index.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/nft/ruleset.c src/nft/ruleset_text.c src/nft/field.c src/nft/expr.c src/nft/message.c src/nft/asker.c src/nft/base.c src/nft/hostport.c src/nft/want.c src/nft/policy.c src/nft/profile.c src/nft/decision.c src/nft/peers.c src/nft/refused.c src/nft/conntrack.c src/nft/have.c src/nft/apply.c src/nft/table.c src/nft/nft.c src/nft/forward.c src/nl/nl.c src/nl/nl_attr.c src/model/model.c src/model/policy.c src/model/selector.c src/model/index.c src/model/tunnel.c src/model/config.c src/model/config_value.c src/base/fs.c src/base/hash.c src/base/arena.c src/base/digest.c src/base/err.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/thread.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -27,7 +27,8 @@ static struct nft *nft_fresh(void)
 	n->command.fd = n->events.fd = -1;
 	n->nat = ANSWER_YES;
 	n->full = n->table = true;
-	n->conntrack = true;
+	n->conntrack = ANSWER_YES;
+	n->flows.watch.fd = -1;
 	policies_open(n);
 	base_sets(n);
 	return n;
