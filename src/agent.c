@@ -127,6 +127,8 @@ static void become_ready(struct agent *a)
 	if (cni_install(a->config, a->server.path, &e) < 0)
 		model_problem(&a->model, "cni", "install", "make the folder writable, or set cni_conf_dir and cni_bin_dir",
 			      "%s", e.text);
+	if (a->store.driver->ready)
+		a->store.driver->ready(&a->store);
 	log_info("agent", "ready");
 	notify_ready(a->ready_fd);
 }
@@ -234,7 +236,8 @@ static int start(struct agent *a, struct err *e)
 	if ((rc = loop_open(&a->loop)) < 0 || (rc = loop_signals(&a->loop, signals, on_signal, a)) < 0)
 		return err_set(e, -rc, "event loop: %s", strerror(-rc));
 	if ((rc = store_start(&a->store, &a->loop, &a->model, a->config, e)) < 0)
-		return rc == -EPROTONOSUPPORT ? rc : -ENOTCONN;
+		return rc == -EPROTONOSUPPORT || rc == -EBADMSG ? rc : -ENOTCONN;
+	a->store.found = a->config;
 	a->pass.ipam = ipam_new(&a->loop, &a->model, &a->store);
 	if (!(a->pass.node = node_new(&a->loop, &a->model, &a->store, e)) ||
 	    !(a->pass.route = route_new(&a->loop, &a->model, e)) ||
@@ -271,6 +274,8 @@ static int exit_code(int rc)
 	switch (rc) {
 	case -EPROTONOSUPPORT:
 		return EXIT_USAGE;
+	case -EBADMSG:
+		return EXIT_CONFIG;
 	case -EACCES:
 	case -EPERM:
 		return EXIT_PERMISSION;
@@ -329,5 +334,9 @@ int agent_run(const struct agent_start *s)
 	stop(&a);
 	if (a.leaving)
 		leave(&a);
+	if (a.store.fatal.code) {
+		log_err("agent", "%s", a.store.fatal.text);
+		return EXIT_CONFIG;
+	}
 	return rc < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/util.h"
+#include "model/policy.h"
 #include "wire/json.h"
 
 static uint64_t rss_bytes(void)
@@ -82,7 +83,7 @@ static void show_json(const struct agent *a, struct str *out)
 	json_put_string(&o, "problem", overlay.problem);
 	json_close(&o, '}');
 	put_counts(&o, "bgp", (struct count[]){ { "peers", 0 }, { "established", 0 }, { NULL, 0 } });
-	put_counts(&o, "policy", (struct count[]){ { "policies", a->model.network_policies.count }, { "rules", nft.rules }, { "sets", nft.sets },
+	put_counts(&o, "policy", (struct count[]){ { "policies", policy_count(&a->model) }, { "rules", nft.rules }, { "sets", nft.sets },
 						   { "elements", nft.elements }, { NULL, 0 } });
 	put_counts(&o, "process", (struct count[]){ { "rss_bytes", rss_bytes() }, { "pid", getpid() }, { NULL, 0 } });
 	put_problems(&o, &a->model);
@@ -113,7 +114,7 @@ static void show_text(const struct agent *a, struct str *out)
 			   overlay.peers);
 	else
 		str_puts(out, "  overlay     none\n");
-	str_printf(out, "  policy      %u policies, %u rules, %u sets, %u elements\n", a->model.network_policies.count,
+	str_printf(out, "  policy      %u policies, %u rules, %u sets, %u elements\n", policy_count(&a->model),
 		   nft.rules, nft.sets, nft.elements);
 	str_puts(out, "  bgp         not in this version\n");
 	table_each(&a->model.problems, p)

@@ -100,7 +100,7 @@ static void row_delete(struct store *s, struct leaving *l, const char *kind, con
 	store_del(s, kind_named(kind), key, version, on_deleted, l);
 }
 
-/* On Kubernetes the Node is the kubelet's. */
+/* On Kubernetes the Node is the kubelet's: its driver only takes our annotations away. */
 static void own_objects_delete(struct uninstall *u, struct store *s, struct leaving *l)
 {
 	const char *self = u->config->node_name;
@@ -111,7 +111,7 @@ static void own_objects_delete(struct uninstall *u, struct store *s, struct leav
 		if (strcmp(w->node, self) == 0)
 			row_delete(s, l, "WorkloadEndpoint", w->row.key, w->meta.version);
 	n = table_find(&u->model.nodes, self);
-	if (n && u->config->datastore.driver != DATASTORE_KUBERNETES)
+	if (n)
 		row_delete(s, l, "Node", n->row.key, n->meta.version);
 }
 
@@ -179,7 +179,7 @@ static int files_remove(struct uninstall *u, struct err *e)
 {
 	const char *run = u->config->run_dir, *state = u->config->state_dir;
 	const struct { const char *dir, *name; } what[] = {
-		{ state, "last-good" }, { run, "del" }, { run, "ports" }, { run, "manx.sock" }, { run, "manx.lock" },
+		{ state, "last-good" }, { state, "cluster" }, { run, "del" }, { run, "ports" }, { run, "manx.sock" }, { run, "manx.lock" },
 	};
 	char path[CONFIG_PATH_MAX + 16];
 

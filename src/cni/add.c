@@ -12,7 +12,7 @@
 #include "base/util.h"
 #include "cni/cni_int.h"
 
-enum { CARRIER_TRIES = 100 };
+enum { CARRIER_TRIES = 100, POD_WAIT_MS = 5000 };
 
 static void on_undone(void *ctx)
 {
@@ -126,6 +126,34 @@ static void forget_note(const struct cni_request *r)
 	unlink(path);
 }
 
+/* A static pod goes by what the kubelet calls it; the object that mirrors it has that as an annotation. */
+bool add_knows_pod(const struct cni_request *r)
+{
+	const struct pod *p;
+	char key[400];
+
+	if (r->cni->model->config->datastore.driver != DATASTORE_KUBERNETES || !*r->pod)
+		return true;
+	snprintf(key, sizeof key, "%s/%s", r->namespace, r->pod);
+	p = table_find(&r->cni->model->pods, key);
+	if (!p || !*r->uid || strcmp(p->meta.uid, r->uid) == 0)
+		return p;
+	const char *mirrored = label_find(p->meta.annotations, p->meta.annotation_count, "kubernetes.io/config.mirror");
+
+	return mirrored && strcmp(mirrored, r->uid) == 0;
+}
+
+void add_on_pod(struct timer *t)
+{
+	struct cni_request *r = container_of(t, struct cni_request, pod_wait);
+
+	r->waiting_pod = false;
+	if (!add_knows_pod(r))
+		log_warn("cni", "ADD %s: no Pod object of %s/%s after %d s: the pod is closed until it comes", r->key, r->namespace,
+			 r->pod, POD_WAIT_MS / 1000);
+	add_assign(r);
+}
+
 void add_begin(struct cni_request *r)
 {
 	const struct endpoint *known;
@@ -142,7 +170,12 @@ void add_begin(struct cni_request *r)
 		add_link(r);
 		return;
 	}
-	add_assign(r);
+	if (add_knows_pod(r)) {
+		add_assign(r);
+		return;
+	}
+	r->waiting_pod = true;
+	timer_set(r->cni->loop, &r->pod_wait, POD_WAIT_MS);
 }
 
 void add_assign(struct cni_request *r)

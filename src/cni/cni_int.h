@@ -59,6 +59,7 @@ struct cni_request {
 	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;
 	struct timer carrier;		/* of an ADD: looks for it again */
+	struct timer pod_wait;		/* of an ADD: its Pod object is not known yet */
 	unsigned carrier_tries;
 	struct deferred later;		/* what must not happen inside the pass */
 	struct ipam_request ipam;
@@ -66,7 +67,7 @@ struct cni_request {
 	int dead_link;			/* of a DEL: what the reaper gets after the pass */
 	uint8_t mac[6];			/* of an ADD: what the pod's end is to have, when has_mac */
 	bool has_mac;
-	bool adding, waiting_turn, waiting_address, waiting_pass, waiting_release;
+	bool adding, waiting_turn, waiting_pod, waiting_address, waiting_pass, waiting_release;
 	bool patient;			/* of an ADD that is repeated: waits for more than one pass */
 	bool ports_kept;		/* of an ADD: its ports' file is its own work */
 	bool assigned, made;		/* of an ADD: the addresses, the link are its own work, so it may undo them */
@@ -101,6 +102,8 @@ void cni_note(struct cni *c, const char *path, const struct str *payload);
 void add_begin(struct cni_request *r);
 void add_after_pass(struct cni_request *r);
 void add_on_carrier(struct timer *t);	/* of r->carrier */
+void add_on_pod(struct timer *t);	/* of r->pod_wait: it is known, or has been waited for long enough */
+bool add_knows_pod(const struct cni_request *r);
 void add_undo_later(struct cni_request *r);	/* nobody took its result */
 void add_give_up(struct cni_request *r, const char *why);
 void del_begin(struct cni_request *r);

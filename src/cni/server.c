@@ -85,6 +85,7 @@ static void request_free(struct cni_request *r)
 		}
 	timer_del(r->cni->loop, &r->deadline);
 	timer_del(r->cni->loop, &r->carrier);
+	timer_del(r->cni->loop, &r->pod_wait);
 	deferred_del(r->cni->loop, &r->later);
 	r->cni->waiting -= r->waiting_turn;
 	if (r->cni->waiting)
@@ -291,7 +292,7 @@ static struct cni_request *request_new(struct cni *c, bool noted)
 	while (*at && !noted)
 		at = &(*at)->next;
 	*r = (struct cni_request){ .cni = c, .pod_fd = -1, .netns_fd = -1, .deadline = { .fn = on_deadline },
-				  .carrier = { .fn = add_on_carrier }, .next = *at };
+				  .carrier = { .fn = add_on_carrier }, .pod_wait = { .fn = add_on_pod }, .next = *at };
 	*at = r;
 	return r;
 }
@@ -394,5 +395,7 @@ void cni_after_pass(struct cni *c)
 		next = r->next;
 		if (r->waiting_pass)
 			r->verb->after_pass(r);
+		else if (r->waiting_pod && c->model->pods.dirty && add_knows_pod(r))
+			timer_set(c->loop, &r->pod_wait, 0);
 	}
 }

@@ -159,7 +159,8 @@ void assert_run(struct ipam *ipam)
 			model_problem_clear(m, "ipam", ep->row.key);
 }
 
+/* While the datastore is away they wait; what a pod has is lent to nobody else. */
 bool ipam_settled(const struct ipam *ipam)
 {
-	return ipam->asserted && !ipam->assertions;
+	return ipam->asserted && (!ipam->assertions || ipam->store->state == STORE_AWAY);
 }

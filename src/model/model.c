@@ -27,6 +27,7 @@ static const struct {
 	{ offsetof(struct model, ipam_configs), "ipam_configs" },
 	{ offsetof(struct model, ipam_configurations), "ipam_configurations" },
 	{ offsetof(struct model, reservations), "reservations" },
+	{ offsetof(struct model, cluster_informations), "cluster_informations" },
 	{ offsetof(struct model, network_policies), "network_policies" },
 	{ offsetof(struct model, endpoints), "endpoints" },
 	{ offsetof(struct model, uplinks), "uplinks" },

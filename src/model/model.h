@@ -56,6 +56,8 @@ struct node {
 	struct prefix address[FAMILIES];	/* projectcalico.org/IPv4Address, IPv6Address; family 0: none */
 	struct addr tunnel[TUNNELS];		/* its addresses in tunnels, Calico's annotations */
 	uint8_t vxlan_mac[FAMILIES][6];		/* annotation, else derived from the name */
+	bool network_up;			/* its condition NetworkUnavailable is False; no reconciler's concern */
+	struct prefix pod_cidr[FAMILIES];	/* spec.podCIDRs; family 0: none */
 };
 
 struct pool {
@@ -196,6 +198,7 @@ struct model {
 	const struct config *config;
 	struct table namespaces, pods, nodes, pools, blocks, affinities, handles, workloads;
 	struct table ipam_configs, ipam_configurations, reservations;
+	struct table cluster_informations;	/* struct namespace: of Calico; that it exists is what counts */
 	struct table network_policies;	/* struct policy, see model/policy.h */
 	struct table endpoints, uplinks, problems;
 	struct addr tunnel[TUNNELS];	/* our own addresses in tunnels, assigned by ipam; family 0: none */

@@ -242,9 +242,14 @@ uint64_t peers_digest(const struct peer *peers, unsigned count)
 
 /* ---- which policies ---- */
 
+unsigned policy_count(const struct model *m)
+{
+	return m->network_policies.count - (table_find(&m->network_policies, POLICY_STRANGERS) != NULL);
+}
+
 bool policy_selects(const struct policy *p, const struct party *who)
 {
-	return peer_matches_pod(&p->target, who);
+	return peer_matches_pod(&p->target, who) && !(p->strangers && who->pod);
 }
 
 int policy_order(const struct policy *a, const struct policy *b)

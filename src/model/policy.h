@@ -55,6 +55,7 @@ struct policy {
 	const struct policy_rule *rules[DIRECTIONS];
 	unsigned rule_count[DIRECTIONS];
 	const char *bad;		/* why it was refused: then it isolates and has no rules; else NULL */
+	bool strangers;			/* only for pods that no object describes */
 	struct place place;
 	uint64_t content;		/* digest of what was read */
 };
@@ -100,6 +101,8 @@ uint64_t peers_digest(const struct peer *peers, unsigned count);
 void party_set(const struct model *m, const char *namespace, const char *name, struct party *out);
 void party_addresses(const struct model *m, struct party *p, const struct endpoint *e, const struct workload *w);
 
+#define POLICY_STRANGERS "~"		/* key of the one for strangers, where a datastore brings every pod's object sooner or later */
+unsigned policy_count(const struct model *m);	/* that somebody wrote */
 enum { POLICY_KEY_MAX = 320 };
 void pod_key(char out[POLICY_KEY_MAX], const char *namespace, const char *name);
 

@@ -86,6 +86,11 @@ void register_run(struct node_agent *n)
 	const struct node *old = model_self(n->model);
 	struct node *row;
 
+	if (!old && n->store->driver->given_nodes) {
+		model_problem(n->model, "node", "register", "start the kubelet, or set node_name to the name it goes by",
+			      "there is no Node %s yet", n->model->config->node_name);
+		return;
+	}
 	if (n->writing || !up || (!up->address[0].addr.family && !up->address[1].addr.family))
 		return;
 	if (old && old->meta.version && node_matches(old, up, n->model)) {

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/util.h"
+#include "model/policy.h"
 
 enum { COLUMNS = 3 };
 
@@ -87,7 +88,7 @@ static struct items items_of(struct store *s, const struct kind *k, const struct
 	table_each(t, row) {
 		const struct meta *m = kind_meta(k, row);
 
-		if ((!q->name || strcmp(m->name, q->name) == 0) &&
+		if (strcmp(row->key, POLICY_STRANGERS) != 0 && (!q->name || strcmp(m->name, q->name) == 0) &&
 		    (!k->namespaced || !namespace || strcmp(m->namespace, namespace) == 0))
 			list.at[list.count++].row = row;
 	}

@@ -36,6 +36,8 @@ const struct kind kinds[] = {
 	  .decode = ipam_config_decode, .digest = ipam_config_digest },
 	{ .kind = "IPReservation", .plural = "ipreservations", .api_versions = CALICO, ROW(reservation, reservations),
 	  .annotations = CNI_ONLY, .decode = reservation_decode, .digest = reservation_digest },
+	{ .kind = "ClusterInformation", .plural = "clusterinformations", .api_versions = CALICO,
+	  ROW(namespace, cluster_informations), .annotations = CNI_ONLY, .decode = namespace_decode, .digest = namespace_digest },
 	{ .kind = "WorkloadEndpoint", .plural = "workloadendpoints", .api_versions = { "projectcalico.org/v3" },
 	  .namespaced = true, AGENTS_ONLY, ROW(workload, workloads),
 	  .decode = workload_decode, .digest = workload_digest, .encode = workload_encode },
@@ -175,8 +177,7 @@ static bool short_string(const struct json *j, json_value v, char *buf, size_t s
 	return fits;
 }
 
-/* Which object this is, as far as that can be said of a bad one. */
-static void ref_read(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref)
+void kind_identify(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref)
 {
 	json_value meta = json_get(j, object, "metadata"), namespace = json_get(j, meta, "namespace");
 
@@ -223,6 +224,14 @@ static struct row *row_decode(struct json_ctx *c, json_value object, const struc
 	return row;
 }
 
+struct row *kind_decode_as(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref, struct err *e)
+{
+	struct json_ctx c = { .j = j, .e = e, .root = object };
+
+	kind_identify(j, object, k, ref);
+	return row_decode(&c, object, ref);
+}
+
 struct row *kind_decode(const struct json *j, json_value object, struct object_ref *ref, struct err *e)
 {
 	json_value api_version = json_get(j, object, "apiVersion"), kind = json_get(j, object, "kind");
@@ -247,8 +256,7 @@ struct row *kind_decode(const struct json *j, json_value object, struct object_r
 	k = kind_of(j, api_version, kind);
 	if (!k)
 		return NULL;
-	ref_read(j, object, k, ref);
-	return row_decode(&c, object, ref);
+	return kind_decode_as(j, object, k, ref, e);
 }
 
 /* --- writing --- */

@@ -76,6 +76,10 @@ bool kind_name_ok(const struct kind *k, const char *namespace, const char *name)
  * keeps its last good state.
  */
 struct row *kind_decode(const struct json *j, json_value object, struct object_ref *ref, struct err *e);
+/* The same of an object that need not say what it is, as the elements of a server's list do not.  e->code is 0 before. */
+struct row *kind_decode_as(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref, struct err *e);
+/* Which object this is, as far as that can be said of a bad one. */
+void kind_identify(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref);
 
 /* Appends the whole object as JSON text, metadata first; version 0 is left out. */
 void kind_encode(const struct kind *k, const struct row *row, uint64_t version, struct str *out);
@@ -92,6 +96,8 @@ bool block_name_parse(struct prefix *cidr, const char *name);
 void block_attribute_seal(struct block_attribute *a);	/* its hashes, once its texts are set */
 void affinity_labels(struct arena *mem, struct affinity *a);
 void node_annotations(struct arena *mem, struct node *n);
+/* The members of a merge patch that makes a Node's annotations say what *n says. */
+void node_annotations_patch(struct json_out *o, const struct node *n);
 /* The MAC that Calico derives from a node's name for its VXLAN device. */
 void node_vxlan_mac(uint8_t mac[6], const char *name, int family);
 

@@ -300,8 +300,40 @@ static int read_addresses(struct json_ctx *c, json_value v, void *field)
 	return json_elements(c, v, read_address, field);
 }
 
+/* The first of each family counts. */
+static int read_pod_cidr(struct json_ctx *c, json_value v, void *field)
+{
+	struct prefix *cidr = field, p;
+
+	if (json_read_prefix(c, v, &p) < 0)
+		return -EINVAL;
+	if (!cidr[family_index(p.addr.family)].addr.family)
+		cidr[family_index(p.addr.family)] = p;
+	return 0;
+}
+
+static int read_pod_cidrs(struct json_ctx *c, json_value v, void *field)
+{
+	return json_elements(c, v, read_pod_cidr, field);
+}
+
+static int read_condition(struct json_ctx *c, json_value v, void *field)
+{
+	if (json_is(c->j, json_get(c->j, v, "type"), "NetworkUnavailable"))
+		*(bool *)field = json_is(c->j, json_get(c->j, v, "status"), "False");
+	return 0;
+}
+
+static int read_conditions(struct json_ctx *c, json_value v, void *field)
+{
+	return json_elements(c, v, read_condition, field);
+}
+
 static const struct json_field node_fields[] = {
+	{ "spec.podCIDRs", offsetof(struct node, pod_cidr), read_pod_cidrs, false },
+	{ "spec.podCIDR", offsetof(struct node, pod_cidr), read_pod_cidr, false },
 	{ "status.addresses", offsetof(struct node, address), read_addresses, false },
+	{ "status.conditions", offsetof(struct node, network_up), read_conditions, false },
 };
 
 void node_vxlan_mac(uint8_t mac[6], const char *name, int family)
@@ -381,6 +413,16 @@ static void annotation_text(char out[64], const struct node *n, unsigned i)
 		str_copy(out, 64, mac_text(field).s);
 	else
 		*out = '\0';
+}
+
+void node_annotations_patch(struct json_out *o, const struct node *n)
+{
+	char text[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(node_keys); i++) {
+		annotation_text(text, n, i);
+		json_put_string(o, node_keys[i].key, *text ? text : NULL);
+	}
 }
 
 static bool is_node_key(const char *key)

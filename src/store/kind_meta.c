@@ -15,6 +15,8 @@
 #include "base/util.h"
 
 static const char wrapped_key[] = "projectcalico.org/metadata";
+/* Of a Pod that stands for a static one: the UID that the kubelet knows that one by. */
+static const char mirror_key[] = "kubernetes.io/config.mirror";
 /* What kubectl leaves behind: the whole object once more. */
 static const char last_applied_key[] = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -185,7 +187,7 @@ static void filter(const struct kind *k, struct string_map *map)
 		const char *key = map->entry[i].key;
 
 		if (strcmp(key, wrapped_key) == 0 || strcmp(key, last_applied_key) == 0 ||
-		    (k->annotations && !str_prefix(key, k->annotations)))
+		    (k->annotations && !str_prefix(key, k->annotations) && strcmp(key, mirror_key) != 0))
 			continue;
 		map->entry[kept++] = map->entry[i];
 	}

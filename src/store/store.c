@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-static const struct store_driver *const drivers[] = { &store_file };
+static const struct store_driver *const drivers[] = { &store_file, &store_kubernetes };
 
 static const char *driver_name(enum datastore_driver d)
 {
@@ -154,21 +154,31 @@ static void tell(struct store *s, const struct store_write *w, int rc)
 	if (!(*said & bit))
 		log_err("store", "%s %s: cannot %s: %s", w->kind->kind, w->key, verb, strerror(-rc));
 	*said |= bit;
-	model_problem(s->model, "store", "write", "see the datastore's disk", "%s %s: cannot %s: %s", w->kind->kind, w->key, verb,
+	model_problem(s->model, "store", "write", "see the datastore", "%s %s: cannot %s: %s", w->kind->kind, w->key, verb,
 		      strerror(-rc));
+}
+
+/* Where the driver hears of changes by another way, the model may be past this one already. */
+static void take(struct store *s, struct store_write *w, uint64_t version)
+{
+	struct row *now = table_find(kind_table(w->kind, s->model), w->key);
+	uint64_t past = now ? kind_meta(w->kind, now)->version : 0;
+
+	if (w->row && past <= version) {
+		kind_meta(w->kind, w->row)->version = version;
+		store_event_put(s, w->kind, w->row);
+		w->row = NULL;
+	} else if (!w->row && past <= w->expected) {
+		store_event_del(s, w->kind, w->key);
+	}
 }
 
 void store_written(struct store *s, struct store_write *w, int rc, uint64_t version)
 {
 	if (rc != -ESTALE && rc != -EPERM && rc != -EAGAIN)
 		tell(s, w, rc);
-	if (rc == 0 && w->row) {
-		kind_meta(w->kind, w->row)->version = version;
-		store_event_put(s, w->kind, w->row);
-		w->row = NULL;
-	} else if (rc == 0) {
-		store_event_del(s, w->kind, w->key);
-	}
+	if (rc == 0)
+		take(s, w, version);
 	w->rc = rc;
 	w->next = NULL;
 	*s->finished_tail = w;
@@ -176,9 +186,9 @@ void store_written(struct store *s, struct store_write *w, int rc, uint64_t vers
 	loop_defer(s->loop, &s->deliver);
 }
 
-void store_event_put(struct store *s, const struct kind *k, struct row *row)
+bool store_event_put(struct store *s, const struct kind *k, struct row *row)
 {
-	table_put(kind_table(k, s->model), row);
+	return table_put(kind_table(k, s->model), row);
 }
 
 void store_event_del(struct store *s, const struct kind *k, const char *key)

@@ -43,6 +43,8 @@ struct store_driver {
 	int (*start)(struct store *s, const char *where, struct err *e);
 	void (*write)(struct store *s, struct store_write *w);	/* ends in store_written() */
 	void (*stop)(struct store *s);
+	bool given_nodes;		/* Node objects are somebody else's to make */
+	void (*ready)(struct store *s);	/* the agent is ready for pods; may be NULL */
 	/* The rest is for the command line; NULL: the driver has no such thing. */
 	void (*edit)(struct store *s, struct store_edit *e);	/* ends in store_edited() */
 	/* The texts of what users gave, as far as the model shows it; key as in the model's table; the first of a key counts. */
@@ -59,12 +61,14 @@ struct store {
 	const struct store_driver *driver;
 	void *driver_state;
 	enum store_state state;
+	struct config *found;		/* where the driver puts what only the cluster says (pools, ipam); NULL: it does not look */
+	struct err fatal;		/* why the loop was stopped, or code 0 */
 	struct store_write *finished, **finished_tail;	/* their done() is due */
 	struct deferred deliver;
 	uint64_t failing[2];		/* kinds of which a deletion, a write failed last, as the log was told */
 };
 
-/* Starts the driver that config->datastore names.  0, or negative with *e (-EPROTONOSUPPORT: not in this version). */
+/* Starts the driver that config->datastore names.  0, or negative with *e (-EPROTONOSUPPORT: not in this version; -EBADMSG: the configuration). */
 int store_start(struct store *s, struct loop *l, struct model *m, const struct config *c, struct err *e);
 void store_stop(struct store *s);		/* what is still under way gets no done() */
 /* Of done(): what another try would not mend, as a user's object hides it, or the datastore takes no such object. */
@@ -82,8 +86,8 @@ void store_del(struct store *s, const struct kind *k, const char *key, uint64_t 
 
 /* For drivers: the write has ended; on success the row goes into the model with this version (or out of it). */
 void store_written(struct store *s, struct store_write *w, int rc, uint64_t version);
-/* For drivers: the datastore now holds this row (taken) / does not hold that key. */
-void store_event_put(struct store *s, const struct kind *k, struct row *row);
+/* For drivers: the datastore now holds this row (taken; true: that is news) / does not hold that key. */
+bool store_event_put(struct store *s, const struct kind *k, struct row *row);
 void store_event_del(struct store *s, const struct kind *k, const char *key);
 
 enum text_format { TEXT_NONE, TEXT_JSON, TEXT_YAML };
@@ -143,6 +147,6 @@ void store_edited(struct store_edit *e, enum edit_outcome outcome);	/* for drive
 struct store_query { const char *kind, *name, *namespace; };
 int store_get(struct store *s, const struct store_query *q, bool json, struct str *out, struct err *e);
 
-extern const struct store_driver store_file;
+extern const struct store_driver store_file, store_kubernetes;
 
 #endif

@@ -60,7 +60,7 @@ static void fake_stop(struct store *s)
 		store_written(fake.store, fake.queue[--fake.queued], -ECANCELED, 0);
 }
 
-const struct store_driver store_file = { "file", fake_start, fake_write, fake_stop };
+const struct store_driver store_file = { "file", fake_start, fake_write, fake_stop }, store_kubernetes;
 
 /* Another node takes the very block that we are about to create. */
 static void stranger_claims(const struct store_write *w)

@@ -223,15 +223,12 @@ static void test_start_says_what_is_in_the_way(void **state)
 	assert_non_null(strstr(e.text, "Not a directory"));
 }
 
-static void test_other_datastores_say_that_they_are_not_here(void **state)
+static void test_etcd_says_that_it_is_not_here(void **state)
 {
-	struct agent k = { .config.datastore.driver = DATASTORE_KUBERNETES };
+	struct agent k = { .config.datastore.driver = DATASTORE_ETCD };
 	struct err e = { 0 };
 
 	(void)state;
-	assert_int_equal(store_start(&k.store, &k.loop, &k.model, &k.config, &e), -EPROTONOSUPPORT);
-	assert_string_equal(e.text, "datastore = kubernetes: not in this version");
-	k.config.datastore.driver = DATASTORE_ETCD;
 	assert_int_equal(store_start(&k.store, &k.loop, &k.model, &k.config, &e), -EPROTONOSUPPORT);
 	assert_string_equal(e.text, "datastore = etcd: not in this version");
 }
@@ -1403,7 +1400,7 @@ int main(void)
 		T(test_start_reads_objects_arrays_and_lists),
 		T(test_start_makes_the_folder),
 		T(test_start_says_what_is_in_the_way),
-		T(test_other_datastores_say_that_they_are_not_here),
+		T(test_etcd_says_that_it_is_not_here),
 		T(test_files_come_change_move_and_go),
 		T(test_equal_rewrite_dirties_nothing),
 		T(test_links_work_as_configmap_mounts_make_them),

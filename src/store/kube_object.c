@@ -1,0 +1,136 @@
+/*
+ * Objects to rows.  What the model has may be newer than what a list says, since our own writes are
+ * in it at once: then the list's is passed over.  A refused object leaves its last good state.
+ */
+#include "store/kube_driver.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+uint64_t kube_version(const struct json *j, json_value object)
+{
+	json_value v = json_path(j, object, "metadata.resourceVersion");
+	uint64_t version = 0;
+	char text[24];
+	size_t len;
+	const char *raw;
+
+	if (json_type(j, v) != JSON_STRING)
+		return 0;
+	raw = json_raw(j, v, &len);
+	if (len - 2 >= sizeof text)
+		return 0;
+	memcpy(text, raw + 1, len - 2);
+	text[len - 2] = '\0';
+	return str_u64(text, UINT64_MAX, &version) < 0 ? 0 : version;
+}
+
+/* An object is one line of the server's: where in it says nothing to a person. */
+static const char *without_place(const char *text)
+{
+	const char *p = text + strspn(text, "0123456789:");
+
+	return *p == ' ' ? p + 1 : text;
+}
+
+static void refused(struct kube_kind *kk, const char *key, const char *why)
+{
+	log_err("store", "%s %s: refused: %s", kk->kind->kind, key, why);
+	model_problem(kk->ks->s->model, "store", key, "correct the object", "%s %s: %s", kk->kind->kind, key, why);
+	kk->refused++;
+}
+
+static void accepted(struct kube_kind *kk, const char *key)
+{
+	char name[OBJECT_KEY_MAX + 8];
+
+	snprintf(name, sizeof name, "store %s", key);
+	if (!kk->refused || !table_find(&kk->ks->s->model->problems, name))
+		return;
+	model_problem_clear(kk->ks->s->model, "store", key);
+	kk->refused--;
+}
+
+/* It is there, as it was: a list that is being read does not end it. */
+static void still_there(const struct table *t, struct row *old)
+{
+	if (old)
+		old->mark = t->generation;
+}
+
+bool kube_object_put(struct kube_kind *kk, const struct json *j, json_value object)
+{
+	struct store *s = kk->ks->s;
+	struct table *t = kind_table(kk->kind, s->model);
+	struct object_ref ref;
+	struct err e = { 0 };
+	struct row *row = kind_decode_as(j, object, kk->kind, &ref, &e), *old;
+	char key[OBJECT_KEY_MAX];
+	bool news = false, known;
+
+	if (row && !e.code && !kind_meta(kk->kind, row)->version)
+		err_set(&e, EINVAL, "metadata.resourceVersion: missing");
+	if (!object_key(key, &ref)) {
+		log_err("store", "a %s without a name that is one: refused: %s", kk->kind->kind, without_place(e.text));
+		row_free(row);
+		return false;
+	}
+	old = table_find(t, key);
+	if (e.code)
+		refused(kk, key, without_place(e.text));
+	else
+		accepted(kk, key);
+	known = old && row && kind_meta(kk->kind, old)->version == kind_meta(kk->kind, row)->version;	/* a write of ours */
+	if (!row || known || (e.code && (!kk->kind->closed || old)) ||
+	    (old && !kk->rewound && kind_meta(kk->kind, old)->version > kind_meta(kk->kind, row)->version)) {
+		still_there(t, old);
+		row_free(row);
+	} else {
+		news = store_event_put(s, kk->kind, row);
+	}
+	if (kk->kind->merge && strcmp(key, kk->ks->s->config->node_name) == 0)
+		kube_up(kk->ks);
+	if (news && kk->kind->closed)
+		kube_settle(kk->ks);
+	if (news || (!e.code && (known || kk->phase != KUBE_WATCH)))	/* a list is kept whole */
+		kube_cache_put(kk, j, object);
+	return news;
+}
+
+bool kube_object_del(struct kube_kind *kk, const struct json *j, json_value object)
+{
+	struct table *t = kind_table(kk->kind, kk->ks->s->model);
+	char key[OBJECT_KEY_MAX];
+	struct object_ref ref;
+	struct row *old;
+
+	kind_identify(j, object, kk->kind, &ref);
+	if (!object_key(key, &ref))
+		return false;
+	old = table_find(t, key);
+	if (old && kube_version(j, object) && kind_meta(kk->kind, old)->version > kube_version(j, object))
+		return false;		/* made anew meanwhile, by us */
+	accepted(kk, key);
+	kube_cache_del(kk, &ref);
+	if (old)
+		store_event_del(kk->ks->s, kk->kind, key);
+	return old;
+}
+
+bool kube_object_read(struct kube_store *ks, const struct kind *k, const struct str *text, uint64_t *version)
+{
+	struct err e = { 0 };
+	struct json j;
+
+	*version = 0;
+	if (json_parse(&j, str_text(text), text->len, &e) < 0)
+		return false;
+	*version = kube_version(&j, 0);
+	kube_object_put(&ks->kinds[k - kinds], &j, 0);
+	json_free(&j);
+	return *version;
+}

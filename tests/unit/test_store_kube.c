@@ -1,0 +1,647 @@
+/* links: src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "fake_kube.h"
+#include "model/policy.h"
+#include "store/store.h"
+
+struct world {
+	struct loop loop;
+	struct config config;
+	struct model model;
+	struct store store;
+	char dir[64];
+	int rc;				/* of the last write */
+	unsigned done;
+};
+
+static void begin(struct world *w)
+{
+	struct err e = { 0 };
+
+	w->config.datastore.driver = DATASTORE_KUBERNETES;
+	snprintf(w->config.node_name, sizeof w->config.node_name, "n1");
+	snprintf(w->config.state_dir, sizeof w->config.state_dir, "%s", w->dir);
+	w->config.block_size = 26;
+	w->config.block_size_v6 = 122;
+	model_init(&w->model, &w->config);
+	assert_int_equal(loop_open(&w->loop), 0);
+	assert_int_equal(store_start(&w->store, &w->loop, &w->model, &w->config, &e), 0);
+	w->store.found = &w->config;
+}
+
+static void end(struct world *w)
+{
+	store_stop(&w->store);
+	loop_close(&w->loop);
+	model_fini(&w->model);
+}
+
+static int setup(void **state)
+{
+	struct world *w = xcalloc(1, sizeof *w);
+
+	snprintf(w->dir, sizeof w->dir, "/tmp/manx-kube-XXXXXX");
+	if (!mkdtemp(w->dir))
+		return -1;
+	begin(w);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	end(w);
+	fs_remove(w->dir, 3);
+	free(w);
+	return 0;
+}
+
+/* Turns until there is such a request. */
+static struct kube_call *await_call(struct world *w, const char *method, const char *part)
+{
+	uint64_t until = now_ms() + 5000;
+	struct kube_call *c;
+
+	while (!(c = fake_find(method, part))) {
+		if (now_ms() > until)
+			fail_msg("no %s of %s", method, part);
+		loop_turn(&w->loop, 5);
+	}
+	return c;
+}
+
+static void turns(struct world *w, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		loop_turn(&w->loop, 1);
+}
+
+static const char *const core[] = { "/api/v1/namespaces?", "/api/v1/pods?", "/api/v1/nodes?", "/networkpolicies?" };
+static const char *const calico[] = { "/ippools?", "/ipamblocks?", "/blockaffinities?", "/ipamhandles?", "/ipamconfigs?",
+				      "/ipreservations?", "/clusterinformations?" };
+#define GROUPS "{\"groups\":[{\"name\":\"apps\"},{\"name\":\"crd.projectcalico.org\"}]}"
+#define ALL_NAMED(version) "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version \
+	"\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n"
+#define NAMESPACE(name, version) "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" name \
+	"\",\"resourceVersion\":\"" version "\"}}"
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+#define POOL "{\"apiVersion\":\"crd.projectcalico.org/v1\",\"kind\":\"IPPool\",\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"3\"}," \
+	"\"spec\":{\"cidr\":\"10.42.0.0/16\"}}"
+
+/* Everything there is, by watches that begin with it: a pool, and of the others nothing. */
+static void serve_all(struct world *w)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(core); i++) {
+		struct kube_call *c = await_call(w, "GET", core[i]);
+
+		assert_non_null(strstr(c->path, "sendInitialEvents=true"));
+		fake_head(c, 200);
+		fake_data(c, ALL_NAMED("10"));
+	}
+	fake_answer(await_call(w, "GET", "/apis"), 200, GROUPS);
+	for (unsigned i = 0; i < ARRAY_SIZE(calico); i++) {
+		struct kube_call *c = await_call(w, "GET", calico[i]);
+
+		fake_head(c, 200);
+		if (i == 0)
+			fake_data(c, EVENT("ADDED", POOL));
+		fake_data(c, ALL_NAMED("10"));
+	}
+	turns(w, 3);
+	assert_true(w->model.complete);
+	assert_int_equal(w->store.state, STORE_SYNCED);
+}
+
+static void all_kinds_are_read_before_the_model_is_complete(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *pods = await_call(w, "GET", "/api/v1/pods?");
+
+	assert_non_null(strstr(pods->path, "fieldSelector=spec.nodeName%3Dn1"));
+	turns(w, 3);
+	assert_false(w->model.complete);
+	serve_all(w);
+	assert_non_null(table_find(&w->model.pools, "p"));
+	turns(w, 5);
+	assert_int_equal(fake.asked, ARRAY_SIZE(core) + ARRAY_SIZE(calico) + 1);	/* and nothing more */
+}
+
+static void a_watch_goes_on_where_it_was(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	fake_data(c, EVENT("ADDED", NAMESPACE("a", "20")) EVENT("ADDED", NAMESPACE("b", "21")));
+	fake_data(c, EVENT("MODIFIED", NAMESPACE("a", "22")) EVENT("DELETED", NAMESPACE("b", "23")));
+	assert_non_null(table_find(&w->model.namespaces, "a"));
+	assert_null(table_find(&w->model.namespaces, "b"));
+	fake_data(c, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"40\"}}}\n");
+	fake_end(c, 0);
+	c = await_call(w, "GET", core[0]);
+	assert_non_null(strstr(c->path, "&resourceVersion=40"));
+	assert_null(strstr(c->path, "sendInitialEvents"));
+	assert_int_equal(w->store.state, STORE_SYNCED);
+}
+
+/* 410: what the new list does not name goes at its end, not before. */
+static void a_version_that_is_too_old_lists_again(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	fake_data(c, EVENT("ADDED", NAMESPACE("a", "20")) EVENT("ADDED", NAMESPACE("b", "21")));
+	fake_data(c, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410,\"message\":\"too old\"}"));
+	assert_ptr_not_equal(fake_find("GET", core[0]), c);
+	c = await_call(w, "GET", core[0]);
+	assert_non_null(strstr(c->path, "sendInitialEvents"));
+	fake_head(c, 200);
+	fake_data(c, EVENT("ADDED", NAMESPACE("b", "21")));
+	assert_non_null(table_find(&w->model.namespaces, "a"));
+	fake_data(c, ALL_NAMED("50"));
+	assert_null(table_find(&w->model.namespaces, "a"));
+	assert_non_null(table_find(&w->model.namespaces, "b"));
+}
+
+/* A list that breaks off ends nothing. */
+static void half_a_list_deletes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	fake_data(c, EVENT("ADDED", NAMESPACE("a", "20")) EVENT("ERROR", "{\"code\":410}"));
+	c = await_call(w, "GET", core[0]);
+	fake_head(c, 200);
+	fake_data(c, EVENT("ADDED", NAMESPACE("b", "30")) "{\"type\":\"ADD");
+	fake_end(c, ECONNRESET);
+	assert_non_null(table_find(&w->model.namespaces, "a"));
+	c = await_call(w, "GET", core[0]);
+	fake_head(c, 200);
+	fake_data(c, EVENT("ADDED", NAMESPACE("b", "30")) ALL_NAMED("31"));
+	assert_null(table_find(&w->model.namespaces, "a"));
+}
+
+static void where_no_watch_begins_so_pages_are_read(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	fake_answer(await_call(w, "GET", core[0]), 422, "{\"kind\":\"Status\",\"message\":\"sendInitialEvents is forbidden\"}");
+	c = await_call(w, "GET", core[0]);
+	assert_non_null(strstr(c->path, "?limit=500"));
+	fake_head(c, 200);
+	fake_data(c, "{\"kind\":\"NamespaceList\",\"metadata\":{\"resourceVersion\":\"9\",\"continue\":\"abc\"},\"items\":[{\"metadata\":{\"na");
+	fake_data(c, "me\":\"a\",\"resourceVersion\":\"5\"}},{\"metadata\":{\"name\":\"BAD!\",\"resourceVersion\":\"5\"}}]}");
+	fake_end(c, 0);
+	c = await_call(w, "GET", core[0]);
+	assert_non_null(strstr(c->path, "&continue=abc"));
+	assert_null(strstr(c->path, "resourceVersion"));
+	fake_answer(c, 200, "{\"items\":[{\"metadata\":{\"name\":\"b\",\"resourceVersion\":\"6\"}}],\"metadata\":{\"resourceVersion\":\"9\"}}");
+	assert_int_equal(w->model.namespaces.count, 2);
+	c = await_call(w, "GET", core[0]);
+	assert_non_null(strstr(c->path, "watch=1"));
+	assert_non_null(strstr(c->path, "&resourceVersion=9"));
+}
+
+/* A page's token that has expired begins the list anew; one that is no token is not sent. */
+static void a_page_that_has_gone_lists_again(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	fake_answer(await_call(w, "GET", core[0]), 400, "");
+	fake_answer(await_call(w, "GET", core[0]), 200, "{\"items\":[],\"metadata\":{\"resourceVersion\":\"9\",\"continue\":\"x\"}}");
+	fake_answer(await_call(w, "GET", "&continue=x"), 410, "");
+	c = await_call(w, "GET", core[0]);
+	assert_null(strstr(c->path, "continue"));
+	fake_answer(c, 200, "{\"items\":[],\"metadata\":{\"resourceVersion\":\"9\",\"continue\":\"x\\r\\nHost: y\"}}");
+	c = await_call(w, "GET", core[0]);
+	assert_null(strstr(c->path, "continue"));
+}
+
+static void a_kind_that_is_not_there_is_complete_and_empty(void **state)
+{
+	struct world *w = *state;
+
+	w->config.pools.count = 1;
+	prefix_parse(&w->config.pools.cidr[0], "10.42.0.0/16", NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(core); i++) {
+		struct kube_call *c = await_call(w, "GET", core[i]);
+
+		fake_head(c, 200);
+		fake_data(c, ALL_NAMED("10"));
+	}
+	fake_answer(await_call(w, "GET", "/apis"), 200, GROUPS);
+	for (unsigned i = 0; i < ARRAY_SIZE(calico); i++)	/* a server that has just started does not know them yet */
+		fake_answer(await_call(w, "GET", calico[i]), 404, "404 page not found");
+	turns(w, 3);
+	assert_null(fake_find("GET", "/ippools"));
+	fake_answer(await_call(w, "GET", "/readyz"), 500, "no");
+	fake_answer(await_call(w, "GET", "/readyz"), 200, "ok");
+	for (unsigned i = 0; i < ARRAY_SIZE(calico); i++)
+		fake_answer(await_call(w, "GET", calico[i]), 404, "404 page not found");
+	turns(w, 3);
+	assert_true(w->loop.stop);		/* no blocks without their kind */
+	assert_non_null(strstr(w->store.fatal.text, "IPAMBlock"));
+}
+
+static void a_kind_that_is_refused_is_named_and_nothing_is_complete(void **state)
+{
+	struct world *w = *state;
+	const struct problem *p;
+
+	fake_answer(await_call(w, "GET", core[0]), 403, "{\"message\":\"namespaces is forbidden: User \\\"x\\\" cannot list\"}");
+	p = table_find(&w->model.problems, "store namespaces");
+	assert_non_null(p);
+	assert_non_null(strstr(p->text, "namespaces is forbidden"));
+	fake_answer(await_call(w, "GET", core[0]), 403, "");
+	assert_false(w->model.complete);
+}
+
+static void one_bad_object_leaves_the_others(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	c = await_call(w, "GET", "/ippools?");
+	fake_data(c, "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"30\"},\"spec\":{\"cidr\":7}}}\n");
+	fake_data(c, "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"q\"},\"spec\":{\"cidr\":\"10.1.0.0/16\"}}}\n");
+	fake_data(c, "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"r\",\"resourceVersion\":\"31\"},\"spec\":{\"cidr\":\"10.2.0.0/16\"}}}\n");
+	assert_non_null(table_find(&w->model.pools, "p"));	/* as it was */
+	assert_null(table_find(&w->model.pools, "q"));		/* no version */
+	assert_non_null(table_find(&w->model.pools, "r"));
+	assert_non_null(table_find(&w->model.problems, "store p"));
+	fake_data(c, "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"32\"},\"spec\":{\"cidr\":\"10.42.0.0/16\"}}}\n");
+	assert_null(table_find(&w->model.problems, "store p"));
+	fake_data(c, "garbage {\"type\":\"WHAT\"}[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n");
+	fake_data(c, "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"r\",\"resourceVersion\":\"40\"}}}\n");
+	assert_null(table_find(&w->model.pools, "r"));
+}
+
+static void a_server_that_is_away_and_comes_back(void **state)
+{
+	struct world *w = *state;
+
+	serve_all(w);
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < ARRAY_SIZE(core); i++)
+			fake_end(await_call(w, "GET", core[i]), ECONNRESET);
+	turns(w, 2);
+	assert_int_equal(w->store.state, STORE_AWAY);
+	assert_non_null(table_find(&w->model.problems, "store datastore"));
+	for (unsigned i = 0; i < ARRAY_SIZE(core); i++)
+		fake_head(await_call(w, "GET", core[i]), 200);
+	turns(w, 2);
+	assert_int_equal(w->store.state, STORE_SYNCED);
+	assert_null(table_find(&w->model.problems, "store datastore"));
+}
+
+static void a_server_that_is_busy_is_left_alone_for_as_long_as_it_says(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+	uint64_t then;
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	fake_end(c, 0);
+	c = await_call(w, "GET", core[0]);
+	c->retry_after_s = 1;
+	then = now_ms();
+	fake_answer(c, 429, "");
+	await_call(w, "GET", core[0]);
+	assert_true(now_ms() - then >= 1000);
+	assert_int_equal(w->store.state, STORE_SYNCED);
+}
+
+/* --- writes --- */
+
+static void on_done(void *ctx, int rc)
+{
+	struct world *w = ctx;
+
+	w->rc = rc;
+	w->done++;
+}
+
+static void handle_put(struct world *w, const char *name, uint64_t expected)
+{
+	struct handle *h = row_new(sizeof *h);
+
+	h->row.key = h->meta.name = h->id = arena_str(&h->row.mem, name);
+	h->meta.namespace = h->meta.uid = "";
+	store_put(&w->store, kind_named("IPAMHandle"), &h->row, expected, on_done, w);
+}
+
+#define HANDLE(version) "{\"apiVersion\":\"crd.projectcalico.org/v1\",\"kind\":\"IPAMHandle\",\"metadata\":{\"name\":\"h\"," \
+	"\"resourceVersion\":\"" version "\"},\"spec\":{\"handleID\":\"h\",\"block\":{}}}"
+
+static void await_done(struct world *w, unsigned count)
+{
+	uint64_t until = now_ms() + 5000;
+
+	while (w->done < count && now_ms() < until)
+		loop_turn(&w->loop, 5);
+	assert_int_equal(w->done, count);
+}
+
+static uint64_t version_of_h(struct world *w)
+{
+	const struct handle *h = table_find(&w->model.handles, "h");
+
+	return h ? h->meta.version : 0;
+}
+
+static void writes_are_compared_and_swapped(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	handle_put(w, "h", 0);
+	c = await_call(w, "POST", "/apis/crd.projectcalico.org/v1/ipamhandles");
+	assert_string_equal(c->path, "/apis/crd.projectcalico.org/v1/ipamhandles");
+	assert_non_null(strstr(c->body, "\"handleID\":\"h\""));
+	fake_answer(c, 201, HANDLE("60"));
+	await_done(w, 1);
+	assert_int_equal(w->rc, 0);
+	assert_int_equal(version_of_h(w), 60);
+
+	handle_put(w, "h", 60);
+	c = await_call(w, "PUT", "/ipamhandles/h");
+	assert_non_null(strstr(c->body, "\"resourceVersion\":\"60\""));
+	fake_answer(c, 409, "{}");
+	fake_answer(await_call(w, "GET", "/ipamhandles/h"), 200, HANDLE("61"));
+	await_done(w, 2);
+	assert_int_equal(w->rc, -ESTALE);
+	assert_int_equal(version_of_h(w), 61);
+
+	store_del(&w->store, kind_named("IPAMHandle"), "h", 61, on_done, w);
+	c = await_call(w, "DELETE", "/ipamhandles/h");
+	assert_non_null(strstr(c->body, "\"preconditions\":{\"resourceVersion\":\"61\"}"));
+	fake_answer(c, 200, "{\"kind\":\"Status\",\"status\":\"Success\"}");
+	await_done(w, 3);
+	assert_int_equal(w->rc, 0);
+	assert_int_equal(version_of_h(w), 0);
+}
+
+/* The watch may have told of a later one before the answer to our own write comes. */
+static void an_answer_that_comes_late_does_not_turn_back_time(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	handle_put(w, "h", 0);
+	c = await_call(w, "POST", "/ipamhandles");
+	fake_data(await_call(w, "GET", "/ipamhandles?"), EVENT("ADDED", HANDLE("60")) EVENT("MODIFIED", HANDLE("62")));
+	fake_answer(c, 201, HANDLE("60"));
+	await_done(w, 1);
+	assert_int_equal(version_of_h(w), 62);
+}
+
+static void a_write_that_is_refused_or_lost(void **state)
+{
+	struct world *w = *state;
+
+	serve_all(w);
+	handle_put(w, "h", 0);
+	fake_answer(await_call(w, "POST", "/ipamhandles"), 403, "{\"message\":\"no\"}");
+	await_done(w, 1);
+	assert_int_equal(w->rc, -EACCES);
+	handle_put(w, "h", 0);
+	fake_answer(await_call(w, "POST", "/ipamhandles"), 503, "");
+	fake_end(await_call(w, "POST", "/ipamhandles"), ECONNRESET);	/* again, of itself */
+	await_done(w, 2);
+	assert_int_equal(w->rc, -EAGAIN);
+	handle_put(w, "h", 5);
+	fake_answer(await_call(w, "PUT", "/ipamhandles/h"), 404, "");
+	fake_answer(await_call(w, "GET", "/ipamhandles/h"), 404, "");
+	await_done(w, 3);
+	assert_int_equal(w->rc, -ESTALE);
+}
+
+#define NODE(labels, version) "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"resourceVersion\":\"" version \
+	"\",\"labels\":{" labels "},\"annotations\":{\"projectcalico.org/IPv4Address\":\"10.0.0.1/24\"}},\"spec\":{\"x\":1}}"
+
+/* Of a Node only our annotations are written; its row is what the server has then. */
+static void a_node_is_patched(void **state)
+{
+	struct world *w = *state;
+	struct node *n = row_new(sizeof *n);
+	struct kube_call *c;
+
+	serve_all(w);
+	n->row.key = n->meta.name = "n1";
+	n->meta.namespace = n->meta.uid = "";
+	prefix_parse(&n->address[FAMILY_V4], "10.0.0.1/24", NULL);
+	store_put(&w->store, kind_named("Node"), &n->row, 7, on_done, w);
+	c = await_call(w, "PATCH", "/api/v1/nodes/n1");
+	assert_string_equal(c->content_type, "application/merge-patch+json");
+	assert_non_null(strstr(c->body, "{\"metadata\":{\"annotations\":{\"projectcalico.org/IPv4Address\":\"10.0.0.1/24\","));
+	assert_non_null(strstr(c->body, "\"projectcalico.org/IPv4IPIPTunnelAddr\":null"));
+	fake_answer(c, 200, NODE("\"a\":\"b\"", "71"));
+	await_done(w, 1);
+	assert_int_equal(w->rc, 0);
+	n = table_find(&w->model.nodes, "n1");
+	assert_int_equal(n->meta.version, 71);
+	assert_string_equal(label_find(n->meta.labels, n->meta.label_count, "a"), "b");
+}
+
+/* --- the cluster's pods' network --- */
+
+static void search_begin(struct world *w, const char *nodes)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(core); i++) {
+		struct kube_call *c = await_call(w, "GET", core[i]);
+
+		fake_head(c, 200);
+		if (strstr(core[i], "nodes"))
+			fake_data(c, nodes);
+		fake_data(c, ALL_NAMED("10"));
+	}
+	fake_answer(await_call(w, "GET", "/apis"), 200, GROUPS);
+	for (unsigned i = 0; i < ARRAY_SIZE(calico); i++) {
+		struct kube_call *c = await_call(w, "GET", calico[i]);
+
+		fake_head(c, 200);
+		fake_data(c, ALL_NAMED("10"));
+	}
+}
+
+static void the_pod_network_is_what_kubeadm_noted(void **state)
+{
+	struct world *w = *state;
+
+	search_begin(w, "");
+	fake_answer(await_call(w, "GET", "configmaps/kubeadm-config"), 200, "{\"data\":{\"ClusterConfiguration\":"
+		    "\"networking:\\n  podSubnet: 10.5.0.0/16,fd00:5::/56\\n  serviceSubnet: 10.96.0.0/12\\n\"}}");
+	turns(w, 2);
+	assert_true(w->model.complete);
+	assert_int_equal(w->config.pools.count, 2);
+	assert_string_equal(prefix_text(&w->config.pools.cidr[0]).s, "10.5.0.0/16");
+	assert_string_equal(prefix_text(&w->config.pools.cidr[1]).s, "fd00:5::/56");
+}
+
+static void or_what_the_controller_manager_was_told(void **state)
+{
+	struct world *w = *state;
+
+	search_begin(w, "");
+	fake_answer(await_call(w, "GET", "configmaps/kubeadm-config"), 404, "");
+	fake_answer(await_call(w, "GET", "component%3Dkube-controller-manager"), 200, "{\"items\":[{\"spec\":{\"containers\":[{\"command\":"
+		    "[\"kube-controller-manager\",\"--cluster-cidr=10.6.0.0/16\"]}]}}]}");
+	turns(w, 2);
+	assert_true(w->model.complete);
+	assert_string_equal(prefix_text(&w->config.pools.cidr[0]).s, "10.6.0.0/16");
+}
+
+#define NODE_CIDR(name, cidr) EVENT("ADDED", "{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"4\"},\"spec\":{\"podCIDR\":\"" cidr "\"}}")
+
+static void or_the_usual_one_that_all_nodes_are_in(void **state)
+{
+	struct world *w = *state;
+
+	search_begin(w, NODE_CIDR("n1", "10.42.0.0/24") NODE_CIDR("n2", "10.42.1.0/24"));
+	fake_answer(await_call(w, "GET", "configmaps/kubeadm-config"), 403, "");
+	fake_answer(await_call(w, "GET", "component%3Dkube-controller-manager"), 200, "{\"items\":[]}");
+	turns(w, 2);
+	assert_true(w->model.complete);
+	assert_string_equal(prefix_text(&w->config.pools.cidr[0]).s, "10.42.0.0/16");
+}
+
+static void else_the_agent_ends_and_names_the_setting(void **state)
+{
+	struct world *w = *state;
+
+	search_begin(w, NODE_CIDR("n1", "10.42.0.0/24") NODE_CIDR("n2", "10.99.1.0/24"));
+	fake_answer(await_call(w, "GET", "configmaps/kubeadm-config"), 404, "");
+	fake_answer(await_call(w, "GET", "component%3Dkube-controller-manager"), 404, "");
+	assert_true(w->loop.stop);
+	assert_int_equal(w->store.fatal.code, EINVAL);
+	assert_non_null(strstr(w->store.fatal.text, "pool ="));
+	assert_false(w->model.complete);
+}
+
+/* --- pods --- */
+
+static void all_pods_are_watched_when_there_is_a_policy(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	assert_int_equal(policy_count(&w->model), 0);
+	fake_data(await_call(w, "GET", core[3]), EVENT("ADDED", "{\"metadata\":{\"namespace\":\"a\",\"name\":\"p\",\"resourceVersion\":\"30\"},"
+		  "\"spec\":{\"podSelector\":{}}}"));
+	assert_int_equal(policy_count(&w->model), 1);
+	c = await_call(w, "GET", "/api/v1/pods?watch=1&allowWatchBookmarks=true&sendInitialEvents");
+	fake_head(c, 200);
+	assert_null(fake_find("GET", "fieldSelector"));
+}
+
+/* --- the cache --- */
+
+static void what_was_known_is_there_without_a_server(void **state)
+{
+	struct world *w = *state;
+	const struct policy *p;
+	struct kube_call *c;
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	fake_data(c, EVENT("ADDED", NAMESPACE("a", "20")) EVENT("ADDED", NAMESPACE("b", "21")) EVENT("DELETED", NAMESPACE("a", "22")));
+	fake_data(await_call(w, "GET", core[3]), EVENT("ADDED", "{\"metadata\":{\"namespace\":\"a\",\"name\":\"p\",\"resourceVersion\":\"30\"},"
+		  "\"spec\":{\"podSelector\":{\"matchLabels\":{\"env\":\"x\"}}}}"));
+	handle_put(w, "h", 0);
+	fake_answer(await_call(w, "POST", "/ipamhandles"), 201, HANDLE("60"));
+	fake_data(await_call(w, "GET", "/ipamhandles?"), EVENT("ADDED", HANDLE("60")));
+	await_done(w, 1);
+	end(w);
+	begin(w);
+	for (uint64_t until = now_ms() + 4000; !w->model.complete && now_ms() < until; loop_turn(&w->loop, 5))
+		for (unsigned i = 0; i < FAKE_CALLS; i++)
+			if (fake.calls[i])
+				fake_end(fake.calls[i], ECONNREFUSED);
+	assert_true(w->model.complete);
+	assert_int_equal(w->store.state, STORE_AWAY);
+	assert_non_null(table_find(&w->model.namespaces, "b"));
+	assert_null(table_find(&w->model.namespaces, "a"));
+	assert_int_equal(version_of_h(w), 60);
+	assert_non_null(table_find(&w->model.pools, "p"));
+	p = table_find(&w->model.network_policies, "a/p");
+	assert_non_null(p);
+	assert_non_null(p->target.pods);
+}
+
+static void what_is_past_does_not_pile_up(void **state)
+{
+	struct world *w = *state;
+	struct str text = { 0 };
+	struct kube_call *c;
+	char path[100];
+
+	serve_all(w);
+	c = await_call(w, "GET", core[0]);
+	for (unsigned i = 0; i < 5000; i++) {
+		char event[300];
+
+		snprintf(event, sizeof event, EVENT("MODIFIED", "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"%u\",\"labels\":{\"n\":\"%u\"}}}"),
+			 100 + i, i);
+		fake_data(c, event);
+	}
+	snprintf(path, sizeof path, "%s/cluster/namespaces", w->dir);
+	assert_int_equal(fs_read(AT_FDCWD, path, 1 << 20, &text), 0);
+	assert_true(text.len < 100000);
+	assert_non_null(strstr(text.s, "\"n\":\"4999\""));
+	str_free(&text);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(all_kinds_are_read_before_the_model_is_complete),
+		TEST(a_watch_goes_on_where_it_was),
+		TEST(a_version_that_is_too_old_lists_again),
+		TEST(half_a_list_deletes_nothing),
+		TEST(where_no_watch_begins_so_pages_are_read),
+		TEST(a_page_that_has_gone_lists_again),
+		TEST(a_kind_that_is_not_there_is_complete_and_empty),
+		TEST(a_kind_that_is_refused_is_named_and_nothing_is_complete),
+		TEST(one_bad_object_leaves_the_others),
+		TEST(a_server_that_is_away_and_comes_back),
+		TEST(a_server_that_is_busy_is_left_alone_for_as_long_as_it_says),
+		TEST(writes_are_compared_and_swapped),
+		TEST(an_answer_that_comes_late_does_not_turn_back_time),
+		TEST(a_write_that_is_refused_or_lost),
+		TEST(a_node_is_patched),
+		TEST(the_pod_network_is_what_kubeadm_noted),
+		TEST(or_what_the_controller_manager_was_told),
+		TEST(or_the_usual_one_that_all_nodes_are_in),
+		TEST(else_the_agent_ends_and_names_the_setting),
+		TEST(all_pods_are_watched_when_there_is_a_policy),
+		TEST(what_was_known_is_there_without_a_server),
+		TEST(what_is_past_does_not_pile_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
