@@ -13,6 +13,9 @@ static struct hash_node **bucket_of(const struct hash *h, uint32_t hash)
 static void push(struct hash_node **to, struct hash_node *n)
 {
 	n->next = *to;
+	n->at = to;
+	if (n->next)
+		n->next->at = &n->next;
 	*to = n;
 }
 
@@ -38,11 +41,9 @@ void hash_insert(struct hash *h, struct hash_node *n, uint32_t hash)
 
 void hash_remove(struct hash *h, struct hash_node *n)
 {
-	struct hash_node **at = bucket_of(h, n->hash);
-
-	while (*at != n)
-		at = &(*at)->next;
-	*at = n->next;
+	*n->at = n->next;
+	if (n->next)
+		n->next->at = n->at;
 	h->count--;
 }
 

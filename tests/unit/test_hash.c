@@ -71,11 +71,32 @@ static void each_visits_all_and_may_remove(void **state)
 	hash_clear(&h);
 }
 
+/* As when everybody has one label: each was a walk past the others, and ten thousand a walk of fifty million. */
+static void removing_one_of_many_of_one_hash_is_no_walk(void **state)
+{
+	enum { MANY = 100000, MS_MAX = 2000 };
+	struct thing *things = xcalloc(MANY, sizeof *things);
+	struct hash h = { 0 };
+	uint64_t begun;
+	(void)state;
+
+	for (unsigned i = 0; i < MANY; i++)
+		hash_insert(&h, &things[i].node, 7);
+	begun = now_ms();
+	for (unsigned i = 0; i < MANY; i++)
+		hash_remove(&h, &things[i].node);
+	assert_true(now_ms() - begun < MS_MAX);
+	assert_null(hash_find(&h, 7));
+	hash_clear(&h);
+	free(things);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_each_of_the_same_hash),
 		cmocka_unit_test(each_visits_all_and_may_remove),
+		cmocka_unit_test(removing_one_of_many_of_one_hash_is_no_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
