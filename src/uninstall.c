@@ -125,7 +125,7 @@ static int leave_and_wait(struct uninstall *u, struct store *s, struct ipam *ipa
 	while (now_ms() < until) {
 		if (u->model.complete && !addresses.ipam) {
 			own_objects_delete(u, s, &own);
-			ipam_leave_begin(&addresses, ipam);
+			ipam_leave_begin(&addresses, ipam, u->config->node_name);
 		}
 		loop_turn(&u->loop, 20);
 		if (addresses.ipam && ipam_leave_done(&addresses) && !own.pending)

@@ -26,6 +26,7 @@ struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync }, .patience = { .fn = on_patience }, .seen = s->state };
 	reserve_init(ipam);
 	unclaim_init(ipam);
+	sweep_init(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
 		ipam->asks_tail[f] = &ipam->asks[f];
 		ipam->claims[f] = (struct claim){ .ipam = ipam, .family = f };
@@ -43,6 +44,8 @@ void ipam_free(struct ipam *ipam)
 	timer_del(ipam->loop, &ipam->sync_timer);
 	timer_del(ipam->loop, &ipam->patience);
 	timer_del(ipam->loop, &ipam->unclaim.timer);
+	timer_del(ipam->loop, &ipam->sweep.timer);
+	str_free(&ipam->sweep.leave.handles);
 	reserve_free(ipam);
 	assertions_free(ipam);
 	for (struct release *r = ipam->releases, *next; r; r = next) {
@@ -387,6 +390,7 @@ void ipam_run(struct ipam *ipam)
 		ipam_kick(ipam);
 	reserve_watch(ipam);
 	unclaim_watch(ipam);
+	sweep_watch(ipam);
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty || (ipam->tunnels_again && !ipam->retry.on)) {
 		ipam->tunnels_again = false;
 		tunnels_run(ipam);

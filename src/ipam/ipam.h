@@ -125,17 +125,18 @@ void ipam_release_one(struct ipam *ipam, const char *handle, const struct addr *
 bool ipam_idle(const struct ipam *ipam);
 
 /*
- * `manx uninstall`: gives back all that the datastore says this node has.  begin, then ask done() after each turn of the
+ * `manx uninstall`, and a node that has gone: gives back all that the datastore says it has.  begin, then ask done() after each turn of the
  * loop until it is true; rc is what the datastore met, if anything.
  */
 struct ipam_leave {
 	struct ipam *ipam;
+	const char *node;		/* the caller's, until it is done */
 	unsigned pending;		/* deletions under way */
 	bool again, second;
 	int rc;
 	struct str handles;		/* each terminated */
 };
-void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam);
+void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam, const char *node);
 bool ipam_leave_done(struct ipam_leave *l);
 
 #endif

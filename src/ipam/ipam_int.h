@@ -83,6 +83,16 @@ struct reserve {
 	struct ipam_request seed;
 };
 
+/* What nodes that have gone left behind. */
+struct sweep {
+	struct ipam *ipam;
+	struct timer timer;
+	unsigned patience_ms;		/* for the first node; each next one has as much more */
+	char node[CONFIG_NAME_MAX];	/* "": none is being seen to */
+	struct ipam_leave leave;
+	bool looked;
+};
+
 struct ipam {
 	struct loop *loop;
 	struct model *model;
@@ -99,6 +109,7 @@ struct ipam {
 	struct tunnel_address tunnels[TUNNELS];
 	struct reserve reserve;
 	struct unclaim unclaim;
+	struct sweep sweep;
 	enum store_state seen;		/* of the datastore */
 	bool stuck;			/* a write has been under way for longer than patience */
 	uint64_t resume_after;		/* monotonic ms: not before, since a claim has failed */
@@ -172,6 +183,10 @@ void unclaim_init(struct ipam *ipam);
 void unclaim_watch(struct ipam *ipam);		/* part of the pass */
 void unclaim_go(struct unclaim *u);
 bool unclaim_has(const struct ipam *ipam, const struct block *b);	/* it is being given back */
+
+/* sweep.c */
+void sweep_init(struct ipam *ipam);
+void sweep_watch(struct ipam *ipam);		/* part of the pass */
 
 /* tunnel.c */
 void tunnels_run(struct ipam *ipam);

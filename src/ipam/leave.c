@@ -25,12 +25,17 @@ static void del(struct ipam_leave *l, const char *kind, const char *key, uint64_
 	store_del(l->ipam->store, kind_named(kind), key, version, on_deleted, l);
 }
 
+static bool is_leaving(const struct ipam_leave *l, const char *node)
+{
+	return node && strcmp(node, l->node) == 0;
+}
+
 static bool others_have_any(const struct ipam_leave *l, const struct block *b)
 {
 	for (unsigned i = 0; i < b->size; i++) {
 		const struct block_attribute *a = block_attribute(b, i);
 
-		if (a && !model_is_self(l->ipam->model, a->node))
+		if (a && !is_leaving(l, a->node))
 			return true;
 	}
 	return false;
@@ -46,16 +51,18 @@ static bool is_noted(const struct ipam_leave *l, const char *handle)
 
 static void block_leave(struct ipam_leave *l, const struct block *b)
 {
-	bool goes = model_is_self(l->ipam->model, b->node) && !others_have_any(l, b);
+	bool goes = is_leaving(l, b->node) && !others_have_any(l, b);
 
-	for (unsigned i = 0; i < b->attribute_count; i++) {
-		const struct block_attribute *a = &b->attributes[i];
+	for (unsigned i = 0; i < b->size; i++) {
+		const struct block_attribute *a = block_attribute(b, i);
+		const struct addr ip = block_address(b, i);
 
-		if (!a->handle || !model_is_self(l->ipam->model, a->node) || is_noted(l, a->handle))
+		if (!a || !a->handle || !is_leaving(l, a->node))
 			continue;
-		str_add(&l->handles, a->handle, strlen(a->handle) + 1);
+		if (!is_noted(l, a->handle))
+			str_add(&l->handles, a->handle, strlen(a->handle) + 1);
 		if (!goes)
-			ipam_release(l->ipam, a->handle, NULL, NULL, NULL);
+			ipam_release_one(l->ipam, a->handle, &ip, NULL, NULL);
 	}
 	if (goes)
 		del(l, "IPAMBlock", b->row.key, b->meta.version);
@@ -76,15 +83,15 @@ static void rest_leaves(struct ipam_leave *l)
 	const struct affinity *a;
 
 	table_each(&m->affinities, a)
-		if (model_is_self(l->ipam->model, a->node) && !table_find(&m->blocks, prefix_text(&a->cidr).s))
+		if (is_leaving(l, a->node) && !table_find(&m->blocks, prefix_text(&a->cidr).s))
 			del(l, "BlockAffinity", a->row.key, a->meta.version);
 	for (size_t at = 0; at < l->handles.len; at += strlen(l->handles.s + at) + 1)
 		handle_sync(l->ipam, l->handles.s + at);
 }
 
-void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam)
+void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam, const char *node)
 {
-	*l = (struct ipam_leave){ .ipam = ipam };
+	*l = (struct ipam_leave){ .ipam = ipam, .node = node };
 	blocks_leave(l);
 }
 

@@ -1,4 +1,4 @@
-/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/show.c src/ipam/tunnel.c src/ipam/unclaim.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/check.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/leave.c src/ipam/sweep.c src/ipam/show.c src/ipam/tunnel.c src/ipam/unclaim.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -60,7 +60,9 @@ static void fake_stop(struct store *s)
 		store_written(fake.store, fake.queue[--fake.queued], -ECANCELED, 0);
 }
 
-const struct store_driver store_file = { "file", fake_start, fake_write, fake_stop }, store_kubernetes;
+const struct store_driver store_file = { "file", fake_start, fake_write, fake_stop }, store_kubernetes = {
+	"kubernetes", fake_start, fake_write, fake_stop, .given_nodes = true,
+};
 
 /* Another node takes the very block that we are about to create. */
 static void stranger_claims(const struct store_write *w)
@@ -1420,6 +1422,94 @@ static void blocks_are_shown_in_order(void **state)
 	}
 }
 
+/* --- nodes that have gone --- */
+
+static void put_block(const char *cidr, const char *node, const char *holder, unsigned count)
+{
+	struct prefix p;
+	struct block *b;
+
+	prefix_parse(&p, cidr, NULL);
+	b = block_new(&p, node, 1);
+	for (unsigned i = 0; i < count; i++) {
+		char handle[32];
+
+		snprintf(handle, sizeof handle, "k8s-pod-network.%s%u", holder, i);
+		block_assign(b, &(struct block_owner){ .handle = handle, .node = holder }, NULL, NULL);
+	}
+	b->meta.version = ++fake.version;
+	table_put(&model.blocks, &b->row);
+}
+
+static void put_affinity(const char *cidr, const char *node)
+{
+	struct affinity *a = row_new(sizeof *a);
+	char name[254];
+
+	prefix_parse(&a->cidr, cidr, NULL);
+	affinity_name(name, node, &a->cidr);
+	a->row.key = a->meta.name = arena_str(&a->row.mem, name);
+	a->meta.namespace = a->meta.uid = "";
+	a->meta.version = ++fake.version;
+	a->node = arena_str(&a->row.mem, node);
+	a->type = "host";
+	table_put(&model.affinities, &a->row);
+}
+
+static unsigned used_of(const char *cidr)
+{
+	const struct block *b = table_find(&model.blocks, cidr);
+
+	return b ? b->size - b->free_count : ~0u;
+}
+
+static void what_a_node_that_has_gone_had_is_given_back(void **state)
+{
+	(void)state;
+	store.driver = &store_kubernetes;
+	ipam->sweep.patience_ms = 1;
+	fake.conflicts = 3;
+	put_self("a");
+	put_block("10.0.0.0/29", "dead", "dead", 5);
+	put_affinity("10.0.0.0/29", "dead");
+	put_block("10.0.0.8/29", "dead", "edge1", 2);	/* somebody who lives has addresses of it */
+	put_affinity("10.0.0.8/29", "dead");
+	put_block("10.0.0.16/29", "edge1", "dead", 3);	/* and the other way round */
+	put_affinity("10.0.0.24/29", "other");		/* of a claim that was not finished */
+	for (unsigned i = 0; i < 400 && (model.blocks.count > 2 || used_of("10.0.0.16/29") ||
+	     table_find(&model.affinities, "other-10-0-0-24-29") || fake.queued); i++) {
+		loop_turn(&loop, 1);
+		if (fake.queued)
+			fake_step();
+	}
+	assert_null(table_find(&model.blocks, "10.0.0.0/29"));
+	assert_int_equal(used_of("10.0.0.8/29"), 2);
+	assert_int_equal(used_of("10.0.0.16/29"), 0);
+	assert_null(table_find(&model.affinities, "dead-10-0-0-0-29"));
+	assert_non_null(table_find(&model.affinities, "dead-10-0-0-8-29"));
+	assert_null(table_find(&model.affinities, "other-10-0-0-24-29"));
+}
+
+static void what_others_see_to_is_left_alone(void **state)
+{
+	struct namespace *calico = row_new(sizeof *calico);
+
+	(void)state;
+	ipam->sweep.patience_ms = 1;
+	put_self("a");
+	put_block("10.0.0.0/29", "dead", "dead", 5);
+	for (unsigned i = 0; i < 20; i++)		/* a datastore where nodes leave by themselves */
+		loop_turn(&loop, 1);
+	store.driver = &store_kubernetes;
+	calico->row.key = calico->meta.name = "default";
+	table_put(&model.cluster_informations, &calico->row);
+	for (unsigned i = 0; i < 20; i++)		/* Calico's controllers */
+		loop_turn(&loop, 1);
+	assert_false(ipam->sweep.timer.on);
+	assert_string_equal(ipam->sweep.node, "");
+	assert_int_equal(used_of("10.0.0.0/29"), 5);
+}
+
 static int fresh_pods(void **state)
 {
 	memset(pods, 0, sizeof pods);
@@ -1470,6 +1560,8 @@ int main(void)
 		TEST(auto_of_ipv6_follows_the_pool_that_is_there),
 		TEST(tunnel_addresses_follow_the_modes_of_pools),
 		TEST(a_tunnel_address_is_of_a_pool_of_its_mode),
+		TEST(what_a_node_that_has_gone_had_is_given_back),
+		TEST(what_others_see_to_is_left_alone),
 		TEST(random_load_over_a_hostile_datastore_loses_nothing),
 		TEST(random_load_with_a_reserve_loses_nothing),
 	};
