@@ -136,25 +136,36 @@ static bool is_earlier(const struct endpoint *ep, const struct endpoint *other)
 	       strcmp(ep->namespace, other->namespace) == 0;
 }
 
+static void take_over(struct cni *c, const struct endpoint *ep)
+{
+	struct endpoint *other;
+
+	table_each(&c->model->endpoints, other) {
+		if (!is_earlier(ep, other) || !find_clash(ep, other))
+			continue;
+		ports_forget(c, other->container, other->ifname);
+		other->host_port_count = 0;
+		table_touch(&c->model->endpoints, &other->row);
+	}
+}
+
+/* All of them, or none. */
 static int claim(struct cni *c, const struct endpoint *ep, struct err *e)
 {
 	const struct host_port *p = find_clash(ep, ep);
-	struct endpoint *other;
+	const struct endpoint *other;
 
 	if (p)
 		return err_set(e, EADDRINUSE, "portMappings: host port %u/%s stands there twice", p->number,
 			       protocol_name(p->protocol));
 	table_each(&c->model->endpoints, other) {
-		if (strcmp(other->row.key, ep->row.key) == 0 || !(p = find_clash(ep, other)))
+		if (strcmp(other->row.key, ep->row.key) == 0 || is_earlier(ep, other) || !(p = find_clash(ep, other)))
 			continue;
-		if (!is_earlier(ep, other))
-			return err_set(e, EADDRINUSE, "portMappings: host port %u/%s is taken by %s%s%s", p->number,
-				       protocol_name(p->protocol), *other->pod ? other->namespace : "container",
-				       *other->pod ? "/" : " ", *other->pod ? other->pod : other->container);
-		ports_forget(c, other->container, other->ifname);
-		other->host_port_count = 0;
-		table_touch(&c->model->endpoints, &other->row);
+		return err_set(e, EADDRINUSE, "portMappings: host port %u/%s is taken by %s%s%s", p->number,
+			       protocol_name(p->protocol), *other->pod ? other->namespace : "container",
+			       *other->pod ? "/" : " ", *other->pod ? other->pod : other->container);
 	}
+	take_over(c, ep);
 	return 0;
 }
 

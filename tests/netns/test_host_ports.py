@@ -210,6 +210,19 @@ def test_a_new_sandbox_takes_its_ports_over(one, two):
     new.delete().ok()
 
 
+def test_a_new_sandbox_that_is_refused_takes_nothing_over(one, two):
+    """Rows come in no order: several, so that some earlier sandbox is met before the pod that refuses."""
+    other = add(one, "stays", mapping(7080, 80))
+    for i in range(4):
+        old = add(one, "refused-%d" % i, mapping(7081, 81))
+        new = one.new_pod("refused-%d" % i)
+        start(new, mapping(7081, 82), mapping(7080, 83)).refused(107, "7080/tcp", "default/stays")
+        assert talk(two, one.v4, 7081, old, 81)
+        old.delete().ok()
+        new.remove()
+    other.delete().ok()
+
+
 @pytest.mark.parametrize("bad", [
     {"hostPort": 70000, "containerPort": 80}, {"hostPort": 80}, {"hostPort": 80, "containerPort": 0},
     {"hostPort": 80, "containerPort": 80, "protocol": "icmp"}, {"hostPort": 80, "containerPort": 80, "hostIP": "here"}, 7])
