@@ -1,7 +1,6 @@
 #ifndef BASE_FS_H
 #define BASE_FS_H
 /* Files: read whole, replace atomically, write a sysctl. */
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include "base/str.h"

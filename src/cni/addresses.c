@@ -11,7 +11,6 @@
 
 #include "base/digest.h"
 #include "base/log.h"
-#include "base/util.h"
 #include "cni/cni_int.h"
 
 enum { NETWORK_DIGITS = 8 };

@@ -3,7 +3,6 @@
  * in it.  What plugins after us added to it is theirs.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* Results and errors, in the version that was asked for. */
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 

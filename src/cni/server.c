@@ -3,7 +3,6 @@
  * it begin in its turn and keeps it until it is answered and nothing that it began
  * is under way; a file a verb does the work.
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,4 @@
 /* STATUS: could an ADD work now?  And if not, do the pods that are attached lack something too? */
-#include "base/log.h"
 #include "cni/cni_int.h"
 
 /* What stands in an ADD's way, or NULL.  A full pool does not: pods go, and take other nodes' addresses with them. */

@@ -10,9 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "base/util.h"
 #include "cni/cni_int.h"
 
 #define PREFIX "cni.projectcalico.org/"

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 

@@ -9,7 +9,6 @@
  *   lent, in nobody's memory (this agent died)   the pod lives: ipam/assert.c assigns it
  *   written after all, the ask was served by a loan meanwhile   given back, see asks.c
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

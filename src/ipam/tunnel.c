@@ -5,9 +5,7 @@
  * same way back.
  */
 #include <stdio.h>
-#include <string.h>
 
-#include "base/log.h"
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 

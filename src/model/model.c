@@ -1,12 +1,10 @@
 #include "model/model.h"
 
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/digest.h"
-#include "base/str.h"
 #include "base/util.h"
 
 enum { PROBLEM_KEY_MAX = 400 };

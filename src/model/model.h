@@ -10,7 +10,6 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 #include "base/prefix.h"
 #include "base/table.h"
 #include "model/config.h"

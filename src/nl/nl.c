@@ -11,7 +11,6 @@
 #include <unistd.h>
 #include <linux/netlink.h>
 #include "base/log.h"
-#include "base/str.h"
 #include "base/util.h"
 
 /*

@@ -3,13 +3,11 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <linux/if_link.h>
 #include <linux/if_tunnel.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include "base/str.h"
 
 /*
  * Links.  The veth pair is made with its peer already in the pod's namespace

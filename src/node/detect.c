@@ -12,10 +12,8 @@
  * A form that speaks of one family only (cidr, reach) gives the other one from
  * the same link.  Link-local addresses are never chosen.
  */
-#include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/digest.h"

@@ -13,7 +13,6 @@
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "base/util.h"
 #include "node/node_int.h"

@@ -6,11 +6,9 @@
  * would follow.  So whose addresses are overwritten says so, and the second time lets it be.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/util.h"
 #include "node/node_int.h"
 
 enum { OVERWRITTEN_MAX = 2 };

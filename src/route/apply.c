@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <linux/if_addr.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include "base/log.h"
 #include "base/util.h"

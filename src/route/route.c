@@ -1,9 +1,7 @@
 #include "route/route.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "base/util.h"
 #include "route/route_int.h"
 

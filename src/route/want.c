@@ -15,7 +15,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <linux/rtnetlink.h>
 #include "base/util.h"
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "base/log.h"
 #include "base/util.h"
 
 static uint32_t hash_of(const struct kind *k, const char *key)

@@ -7,7 +7,6 @@
  */
 #include "store/kind_int.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

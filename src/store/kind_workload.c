@@ -2,7 +2,6 @@
 #include "store/kind_int.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/util.h"
 
