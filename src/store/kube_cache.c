@@ -269,8 +269,8 @@ void kube_cache_settle(struct kube_kind *kk)
 	struct reading r = { .kk = kk, .each = keep };
 
 	flush(kk);
-	if (kk->file < 0 || kk->size <= 2 * kk->live + SLACK)
-		return;
+	if (kk->file < 0 || kk->phase != KUBE_WATCH || kk->size <= 2 * kk->live + SLACK)
+		return;			/* a list's file is new already */
 	kube_cache_begin(kk);
 	read_lines(&r);
 	kube_cache_end(kk);

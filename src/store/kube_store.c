@@ -193,6 +193,10 @@ static void on_recall(struct timer *t)
 
 	unsigned recalled = 0;
 
+	if (!ks->lost) {		/* it answers, and has much to say */
+		timer_set(ks->s->loop, t, RECALL_MS);
+		return;
+	}
 	for (unsigned i = 0; i < kind_count; i++)
 		if (!ks->kinds[i].listed && !ks->kinds[i].recalled)
 			recalled += kube_cache_recall(&ks->kinds[i]);

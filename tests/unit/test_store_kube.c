@@ -592,6 +592,29 @@ static void what_was_known_is_there_without_a_server(void **state)
 	assert_non_null(p->target.pods);
 }
 
+static void a_long_list_is_kept_whole(void **state)
+{
+	struct world *w = *state;
+	struct str text = { 0 };
+	struct kube_call *c = await_call(w, "GET", core[0]);
+	char path[100];
+
+	fake_head(c, 200);
+	for (unsigned i = 0; i < 3000; i++) {
+		char event[300];
+
+		snprintf(event, sizeof event, EVENT("ADDED", "{\"metadata\":{\"name\":\"a%u\",\"resourceVersion\":\"%u\"}}"), i, 100 + i);
+		fake_data(c, event);
+	}
+	snprintf(path, sizeof path, "%s/cluster/namespaces", w->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	fake_data(c, ALL_NAMED("9000"));
+	assert_int_equal(fs_read(AT_FDCWD, path, 1 << 20, &text), 0);
+	assert_non_null(strstr(text.s, "\"a0\""));
+	assert_non_null(strstr(text.s, "\"a2999\""));
+	str_free(&text);
+}
+
 static void what_is_past_does_not_pile_up(void **state)
 {
 	struct world *w = *state;
@@ -640,6 +663,7 @@ int main(void)
 		TEST(else_the_agent_ends_and_names_the_setting),
 		TEST(all_pods_are_watched_when_there_is_a_policy),
 		TEST(what_was_known_is_there_without_a_server),
+		TEST(a_long_list_is_kept_whole),
 		TEST(what_is_past_does_not_pile_up),
 	};
 
