@@ -193,7 +193,8 @@ static int lock_failed(const struct config *c, int lock, int rc)
 	}
 	if (pread(lock, pid, sizeof pid - 1, 0) < 0)
 		pid[0] = '\0';
-	log_err("agent", "run_dir %s: another agent runs here, pid %d", c->run_dir, (int)strtol(pid, NULL, 10));
+	pid[strcspn(pid, "\n")] = '\0';
+	log_err("agent", "run_dir %s: another agent runs here, pid %s", c->run_dir, pid);
 	return EXIT_BUSY;
 }
 
@@ -304,10 +305,10 @@ static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
 		return;
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (prlimit(0, RLIMIT_NOFILE, &limit, NULL) < 0)
 		log_warn("agent", "descriptor limit: %s", strerror(errno));
 }
 

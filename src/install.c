@@ -57,7 +57,9 @@ struct install {
 
 static bool is_there(const char *path)
 {
-	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	struct stat st;
+
+	return lstat(path, &st) == 0;
 }
 
 static const struct distribution *distribution_find(void)

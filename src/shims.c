@@ -114,24 +114,19 @@ ssize_t __recvmsg64(int fd, struct msghdr *msg, int flags)
  */
 void relro_protect(void);
 
-static int protect_relro(struct dl_phdr_info *self, size_t size, void *arg)
-{
-	uintptr_t page = getauxval(AT_PAGESZ);
-
-	(void)size;
-	(void)arg;
-	for (int i = 0; i < self->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &self->dlpi_phdr[i];
-		uintptr_t from = (self->dlpi_addr + ph->p_vaddr) & -page;
-		uintptr_t to = (self->dlpi_addr + ph->p_vaddr + ph->p_memsz) & -page;
-
-		if (ph->p_type == PT_GNU_RELRO && to > from)
-			mprotect((void *)from, to - from, PROT_READ);
-	}
-	return 1;
-}
+extern const ElfW(Ehdr) __ehdr_start;	/* the linker's: where this program begins */
 
 void relro_protect(void)
 {
-	dl_iterate_phdr(protect_relro, NULL);
+	const char *base = (const char *)&__ehdr_start;
+	const ElfW(Phdr) *ph = (const void *)(base + __ehdr_start.e_phoff);
+	const uintptr_t page = getauxval(AT_PAGESZ);
+
+	for (int i = 0; i < __ehdr_start.e_phnum; i++) {
+		uintptr_t from = ((uintptr_t)base + ph[i].p_vaddr) & -page;
+		uintptr_t to = ((uintptr_t)base + ph[i].p_vaddr + ph[i].p_memsz) & -page;
+
+		if (ph[i].p_type == PT_GNU_RELRO && to > from)
+			mprotect((void *)from, to - from, PROT_READ);
+	}
 }

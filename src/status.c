@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "base/fs.h"
 #include "base/util.h"
@@ -13,11 +14,14 @@
 static uint64_t rss_bytes(void)
 {
 	autostr struct str text = { 0 };
-	const char *resident;	/* the second number, in pages */
+	char *resident;		/* the second number, in pages */
+	uint64_t pages = 0;
 
 	if (fs_read(AT_FDCWD, "/proc/self/statm", 256, &text) < 0 || !(resident = strchr(str_text(&text), ' ')))
 		return 0;
-	return strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+	resident[1 + strcspn(resident + 1, " ")] = '\0';
+	str_u64(resident + 1, UINT32_MAX, &pages);
+	return pages * getauxval(AT_PAGESZ);
 }
 
 static void put_problems(struct json_out *o, const struct model *m)
@@ -98,10 +102,11 @@ static void show_text(const struct agent *a, struct str *out)
 	struct nft_counts nft = nft_counts(a->pass.nft);
 	struct overlay_status overlay;
 	const struct problem *p;
+	const unsigned rss = (unsigned)((rss_bytes() * 10 + (1 << 19)) >> 20);	/* in tenths */
 
 	route_overlay_status(a->pass.route, &overlay);
-	str_printf(out, "manx %s  %s  %s  pid %d  rss %.1f MiB\n", MANX_VERSION, a->config->node_name,
-		   agent_is_ready(a) ? "ready" : "not ready", (int)getpid(), rss_bytes() / 1048576.0);
+	str_printf(out, "manx %s  %s  %s  pid %d  rss %u.%u MiB\n", MANX_VERSION, a->config->node_name,
+		   agent_is_ready(a) ? "ready" : "not ready", (int)getpid(), rss / 10, rss % 10);
 	str_puts(out, "  address    ");
 	for (int f = 0; up && f < FAMILIES; f++)
 		if (up->address[f].addr.family)

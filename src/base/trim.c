@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <link.h>
 #include <stdint.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,7 +13,7 @@ extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));	/* t
 
 static void drop(uintptr_t from, uintptr_t to)
 {
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t page = getauxval(AT_PAGESZ);
 
 	from = (from + page - 1) & ~(page - 1);
 	to &= ~(page - 1);

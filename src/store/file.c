@@ -155,7 +155,7 @@ static bool is_ours(const struct file_store *f, int now)
 
 	if (fstat(f->dir, &old) == 0 && fstat(now, &new) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino)
 		return true;
-	return faccessat(now, ".manx/lock", F_OK, 0) == 0;
+	return fstatat(now, ".manx/lock", &new, 0) == 0;
 }
 
 /* f->dir is kept while DIR is away, see above. */

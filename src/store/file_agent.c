@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -212,12 +213,13 @@ void file_agent_sweep(struct file_store *f, const struct kind *k)
 	struct object_ref ref;
 	struct row *row;
 	char path[PATH_MAX];
+	struct stat st;
 
 	table_each(kind_table(k, f->s->model), row) {
 		if (!kind_meta(k, row)->version || !object_ref_set(&ref, k, row->key) ||
 		    !file_agent_path(path, sizeof path, &ref))
 			continue;
-		if (faccessat(file_agent_folder(f, k), path, F_OK, 0) < 0 && errno == ENOENT)
+		if (fstatat(file_agent_folder(f, k), path, &st, 0) < 0 && errno == ENOENT)
 			str_add(&gone, row->key, strlen(row->key) + 1);
 	}
 	for (size_t at = 0; at < gone.len; at += strlen(gone.s + at) + 1) {

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -336,7 +337,7 @@ static bool pump_once(struct kube_conn *c, bool *full, unsigned *reads)
 /* Between records the buffers are empty: their pages go back. */
 static void rest(struct kube_conn *c)
 {
-	size_t len, page = (size_t)sysconf(_SC_PAGESIZE), from = (offsetof(struct kube_conn, out) + page - 1) / page * page;
+	size_t len, page = getauxval(AT_PAGESZ), from = (offsetof(struct kube_conn, out) + page - 1) / page * page;
 
 	if (!c->big || !request_is_sent(c) || (br_ssl_engine_current_state(&c->tls.eng) & BR_SSL_SENDREC) ||
 	    br_ssl_engine_recvrec_buf(&c->tls.eng, &len) != c->in || len != 5)
