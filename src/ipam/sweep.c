@@ -14,7 +14,7 @@
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 
-enum { SWEEP_MS = 60000, RANK_MAX = 10 };
+enum { SWEEP_MS = 20000, RANK_MAX = 10 };
 
 static bool is_gone(const struct ipam *ipam, const char *node)
 {
