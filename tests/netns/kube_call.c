@@ -30,6 +30,15 @@ static void on_head(struct kube_call *c)
 	printf("head %d %d %u %d\n", number(c), c->status, c->retry_after_s, c->json);
 }
 
+static int line_len(const char *data, size_t len)
+{
+	int n = 0;
+
+	while ((size_t)n < len && data[n] != '\r' && data[n] != '\n')
+		n++;
+	return n;
+}
+
 static void on_data(struct kube_call *c, const char *data, size_t len)
 {
 	struct one *o = container_of(c, struct one, call);
@@ -37,8 +46,8 @@ static void on_data(struct kube_call *c, const char *data, size_t len)
 	o->len += len;
 	for (size_t i = 0; i < len; i++)
 		o->sum = o->sum * 31 + (unsigned char)data[i];
-	if (len < 200)
-		printf("data %d %zu %.*s\n", number(c), len, (int)strcspn(data, "\r\n") < (int)len ? (int)strcspn(data, "\r\n") : (int)len, data);
+	if (len < 1000)
+		printf("data %d %zu %.*s\n", number(c), len, line_len(data, len), data);
 }
 
 static void on_end(struct kube_call *c, const struct err *e)
