@@ -291,7 +291,7 @@ static int read_file(struct kube_login *l, const char *kubeconfig, struct kubeco
 struct kube_login *kube_login_read(const char *kubeconfig, const struct server_list *given, struct err *e)
 {
 	struct kube_login *l = xcalloc(1, sizeof *l);
-	struct kubeconfig k;
+	struct kubeconfig k = { .server = "" };
 	int rc;
 
 	l->refs = 1;

@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-enum { TIME_UTC = 0x17, TIME_GENERAL = 0x18, TAG_VERSION = 0xa0, TAG_ISSUER_ID = 0x81, TAG_SUBJECT_ID = 0x82,
+enum { TIME_UTC = 0x17, TIME_GENERAL = 0x18, TAG_VERSION = 0xa0, TAG_CURVE = 0xa0, TAG_ISSUER_ID = 0x81, TAG_SUBJECT_ID = 0x82,
        TAG_EXTENSIONS = 0xa3, TAG_BOOLEAN = 0x01, NAME_DNS = 0x82, NAME_ADDRESS = 0x87, RSA_BYTES_MAX = 512 };
 
 /* --- algorithms --- */
@@ -226,7 +226,7 @@ void x509_names(const struct x509 *c, char *out, size_t size)
 
 static void rsa_key(struct private_key *k, struct der *d)
 {
-	struct der n = number(d), part[5];
+	struct der n = number(d), part[5] = { 0 };
 	br_rsa_private_key *rsa = &k->rsa;
 
 	number(d);			/* the public exponent */
@@ -249,10 +249,11 @@ static void rsa_key(struct private_key *k, struct der *d)
 /* SEC 1; curve 0: the key has to name it. */
 static void ec_key(struct private_key *k, struct der *d, int curve)
 {
-	struct der x = der_take(d, DER_OCTETS), named = { 0 };
+	struct der x = der_take(d, DER_OCTETS);
 
-	if (der_is(d, 0xa0)) {
-		named = der_take(d, 0xa0);
+	if (der_is(d, TAG_CURVE)) {
+		struct der named = der_take(d, TAG_CURVE);
+
 		curve = algorithm(&named)->curve;
 	}
 	d->bad |= !curve || !der_left(&x) || der_left(&x) > (curve == BR_EC_secp256r1 ? 32 : curve == BR_EC_secp384r1 ? 48 : 66);
