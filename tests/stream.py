@@ -24,13 +24,14 @@ class Stream:
     """sent, got: when it has ended; lost: the numbers of those that did not come."""
 
     def __init__(self, out, back, head, rate):
-        self.begun = time.monotonic()
         self.sent = self.got = self.lost = self.seconds = None
         with out, back:
             self.process = subprocess.Popen(
                 [sys.executable, __file__, str(out.fileno()), str(back.fileno()), head.hex(), str(rate)], text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds={out.fileno(), back.fileno()},
                 preexec_fn=die_with_parent)
+        self.process.stdout.readline()          # it begins
+        self.begun = time.monotonic()
 
     @classmethod
     def udp(cls, source, server, family="v4", port=7001, rate=5000):
@@ -85,6 +86,7 @@ def flow(out, back, head, rate):
     for s in (out, back):
         s.setblocking(False)
     back.setsockopt(socket.SOL_SOCKET, 33, ROOM)            # SO_RCVBUFFORCE
+    print(flush=True)
     while not select.select([sys.stdin], [], [], 0.001)[0]:
         due = int((time.monotonic() - begun) * rate) - sent
         if due > BURST:                                     # held up: no flood makes up for it

@@ -46,18 +46,19 @@ static void put_field(struct text *t, const struct field *f, const char *prefix,
 static void put_number(struct text *t, struct field *f, uint64_t value, char kind, bool negative)
 {
 	const unsigned base = kind == 'o' ? 8 : kind == 'x' || kind == 'X' ? 16 : 10;
-	char prefix[3] = { negative ? '-' : f->sign, f->alternate && value && base == 16 ? '0' : 0, kind }, digits[24];
-	char *at = digits + sizeof digits;
+	char prefix[3] = { negative ? '-' : f->sign }, digits[24], *at = digits + sizeof digits;
 	const char *hex = kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
 	size_t len, want = f->precision < 0 ? 1 : (size_t)f->precision;
 
+	if (f->alternate && base == 16 && value)
+		prefix[0] = '0', prefix[1] = kind;
 	for (; value; value /= base)
 		*--at = hex[value % base];
 	len = (size_t)(digits + sizeof digits - at);
 	if (f->alternate && base == 8 && want <= len)
 		want = len + 1;
 	f->zero &= f->precision < 0 && !f->left;
-	put_field(t, f, *prefix ? (char[]){ *prefix, 0 } : prefix[1] ? (char[]){ '0', kind, 0 } : "", want > len ? want - len : 0, at, len);
+	put_field(t, f, prefix, want > len ? want - len : 0, at, len);
 }
 
 static const char *read_number(const char *fmt, int *out, va_list *ap)

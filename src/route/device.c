@@ -1,9 +1,9 @@
 /*
  * The tunnel devices, one for each kind of tunnel that some pool asks for.
  *
- * A VXLAN device is ours whole, and says so in its alias, by which it is known again under another name.  VNI, port, local address and learning cannot
- * be altered: one that differs there is made again.  It is bound to no uplink, so that
- * it outlives one.
+ * A VXLAN device is ours whole, and says so in its alias, by which it is known again
+ * under another name.  VNI, port, local address and learning cannot be altered: one that
+ * differs there is made again.  It is bound to no uplink, so that it outlives one.
  *
  * tunl0 is the kernel's own: it comes with the ipip module (which asking for a link
  * loads), sends to where each route's gateway says, takes from anywhere, and cannot be

@@ -43,9 +43,11 @@ TWIN_SYSCTL = "net/ipv4/icmp_echo_ignore_all"
 
 # What our things are called, and what their twins are.
 OURS = {"uplink": "eth0", "dev": "vxlan.calico", "dev6": "vxlan-v6.calico", "link": None, "table": "manx"}
-THEIRS = {"uplink": "twin", "dev": "twin", "dev6": "twin", "link": "twinned", "table": "twin", "pod4": "10.77.0.1", "pod6": "fd00:77::1", "own4": "10.77.1.0/26",
+THEIRS = {"uplink": "twin", "dev": "twin", "dev6": "twin", "link": "twinned", "table": "twin", "pod4": "10.77.0.1", "pod6": "fd00:77::1",
+          "own4": "10.77.1.0/26",
           "own6": "fd00:77:1::/122", "far4": "10.77.2.0/26", "far6": "fd00:77:2::/122", "via4": "10.99.0.9",
-          "mac": "66:00:00:00:00:09", "self4": "10.99.0.1/32", "self6": "fd00:99::1/128", "proto": "static", "podproto": "static", "forward4": TWIN_SYSCTL,
+          "mac": "66:00:00:00:00:09", "self4": "10.99.0.1/32", "self6": "fd00:99::1/128", "proto": "static", "podproto": "static",
+          "forward4": TWIN_SYSCTL,
           "forward6": TWIN_SYSCTL, "podmac": "66:00:00:00:00:09", "linkpod4": "10.77.0.9", "linkself6": "fe80::99/64"}
 
 ROUTE4, ROUTE6 = "ip -N -4 route show {%s}", "ip -N -6 route show {%s}"
@@ -69,11 +71,13 @@ CASES = {
     "remote route, IPv6": (ROUTE6 % "far6", "ip -6 route del {far6}"),
     "remote route, another way": (ROUTE4 % "far4", "ip route replace {far4} via 192.0.2.1 proto {proto} metric 1024"),
     "remote route, IPv6, another way": (ROUTE6 % "far6", "ip -6 route replace {far6} via 2001:db8::1 proto {proto} metric 1024"),
-    "all routes": ("ip -N route show proto {proto}; ip -N -6 route show proto {proto}", "ip route flush proto {proto}; ip -6 route flush proto {proto}"),
+    "all routes": ("ip -N route show proto {proto}; ip -N -6 route show proto {proto}",
+                   "ip route flush proto {proto}; ip -6 route flush proto {proto}"),
     "FDB entry": ("bridge fdb show dev {dev}", "bridge fdb del {mac} dev {dev} dst 192.0.2.12"),
     "FDB entry, another node": ("bridge fdb show dev {dev}", "bridge fdb replace {mac} dev {dev} dst 192.0.2.99"),
     "neighbour": ("ip neigh show dev {dev}", "ip neigh del {via4} dev {dev}"),
-    "neighbour, another MAC": ("ip neigh show dev {dev}", "ip neigh replace {via4} lladdr 66:00:00:00:00:55 dev {dev} nud permanent"),
+    "neighbour, another MAC": ("ip neigh show dev {dev}",
+                               "ip neigh replace {via4} lladdr 66:00:00:00:00:55 dev {dev} nud permanent"),
     "neighbour that may age": ("ip neigh show dev {dev}", "ip neigh replace {via4} lladdr {mac} dev {dev} nud reachable"),
     "tunnel device": (DEVICE, "ip link del {dev}"),
     "tunnel device, down": (DEVICE, "ip link set {dev} down"),
@@ -95,7 +99,8 @@ CASES = {
     "pod's link, neighbour's MAC": (LINK, "ip neigh replace {linkpod4} lladdr 66:00:00:00:00:58 dev {link} nud permanent"),
     "pod's link, neighbour that may age": (LINK, "ip neigh replace {linkpod4} lladdr {podmac} dev {link} nud reachable"),
     "pod's link, rp_filter": ("cat /proc/sys/net/ipv4/conf/{link}/rp_filter", "echo 0 > /proc/sys/net/ipv4/conf/{link}/rp_filter"),
-    "pod's link, forwarding": ("cat /proc/sys/net/ipv4/conf/{link}/forwarding", "echo 0 > /proc/sys/net/ipv4/conf/{link}/forwarding"),
+    "pod's link, forwarding": ("cat /proc/sys/net/ipv4/conf/{link}/forwarding",
+                               "echo 0 > /proc/sys/net/ipv4/conf/{link}/forwarding"),
     "nft table": (TABLE, "nft delete table inet {table}"),
     "nft table, flushed": (TABLE, "nft flush table inet {table}"),
     "nft table, dormant": (TABLE, "nft 'add table inet {table} {{ flags dormant; }}'"),
@@ -126,7 +131,8 @@ class World:
         return self.one.run("sh", "-ec" if check else "-c", text, check=check).stdout
 
     def twins(self):
-        for line in ("ip link del twin", "ip link del twin-lost", "ip link del twinned", "ip link del twin-gone", "ip route flush proto static",
+        for line in ("ip link del twin", "ip link del twin-lost", "ip link del twinned", "ip link del twin-gone",
+                     "ip route flush proto static",
                      "ip -6 route flush proto static", "nft delete table inet twin"):
             self.sh(line)
         self.one.batch(*TWINS.strip().splitlines())
@@ -144,9 +150,11 @@ class World:
         neigh, = self.one.ip("neigh show dev vxlan.calico")
         pod = self.pods[0]
         return {"pod4": pod.v4, "pod6": pod.v6, "own4": own[4], "own6": own[6], "far4": far[4], "far6": far[6],
-                "via4": route["gateway"], "mac": neigh["lladdr"], "self4": local["local"] + "/32", "self6": local6["local"] + "/128", "proto": "172",
+                "via4": route["gateway"], "mac": neigh["lladdr"], "self4": local["local"] + "/32", "self6": local6["local"] + "/128",
+                "proto": "172",
                 "podproto": "171", "forward4": "net/ipv4/ip_forward", "forward6": "net/ipv6/conf/all/forwarding",
-                "link": pod.host_if, "podmac": pod.links()["eth0"]["address"], "linkpod4": pod.v4, "linkself6": "fe80::ecee:eeff:feee:eeee/64"}
+                "link": pod.host_if, "podmac": pod.links()["eth0"]["address"], "linkpod4": pod.v4,
+                "linkself6": "fe80::ecee:eeff:feee:eeee/64"}
 
     def look(self, command, names):
         """What a command shows, without numbers that a thing which is made anew has anew."""

@@ -49,7 +49,7 @@ def test_no_packet_is_lost_nor_let_through_when_agents_end_and_start(pair):
     web, db = pair
     with Stream.udp(web, db, port=DENIED, rate=100) as before:
         time.sleep(0.2)
-    assert before.got == before.sent > 5, "without a policy it comes through"
+    assert before.got == before.sent > 0, "without a policy it comes through"
     web.node.lab.write("policy.json", POLICY)
     wait_for("the policy is there", lambda: not udp(web, db.v4, db) and not udp(web, db.v6, db))
     with Stream.udp(web, db, port=ALLOWED) as four, Stream.udp(web, db, "v6", ALLOWED, rate=500) as six, \
@@ -62,7 +62,7 @@ def test_no_packet_is_lost_nor_let_through_when_agents_end_and_start(pair):
     web.node.lab.erase("policy.json")
     for s in (four, six, denied, denied6):
         print("%d sent, %.0f a second, %d came" % (s.sent, s.sent / s.seconds, s.got))
-    assert min(four.sent, denied.sent) > 2500 * four.seconds, "too few"
+    assert min(four.sent, denied.sent) > 1500 * four.seconds, "too few"
     assert four.got == four.sent and six.got == six.sent, (four.lost, six.lost)
     assert denied.got == denied6.got == 0
 
