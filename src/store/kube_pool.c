@@ -38,7 +38,7 @@ static bool take(struct kube_store *ks, const char *list)
 	}
 	if (found.count)
 		ks->s->found->pools = found;
-	return found.count;
+	return found.count > 0;
 }
 
 static bool take_value(struct kube_store *ks, const struct json *j, json_value v)

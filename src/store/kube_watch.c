@@ -304,7 +304,6 @@ static void on_absent(struct kube_kind *kk)
 static void on_status(struct kube_kind *kk)
 {
 	const struct kube_call *c = &kk->call;
-	unsigned after = c->retry_after_s < RETRY_AFTER_MAX_S ? c->retry_after_s : RETRY_AFTER_MAX_S;
 	char text[200];
 
 	if (c->status == 403) {
@@ -328,8 +327,9 @@ static void on_status(struct kube_kind *kk)
 		else
 			kube_lost(kk, text);
 		retry(kk);
-		if (after)
-			again(kk, 1000 * after + kube_backoff(kk->ks, RETRY_MS, 0, RETRY_MS));
+		if (c->retry_after_s)
+			again(kk, 1000 * (c->retry_after_s < RETRY_AFTER_MAX_S ? c->retry_after_s : RETRY_AFTER_MAX_S) +
+				  kube_backoff(kk->ks, RETRY_MS, 0, RETRY_MS));
 	}
 }
 

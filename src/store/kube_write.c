@@ -342,20 +342,22 @@ static void looked(struct kube_write *kw)
 static void write_refused(struct kube_write *kw)
 {
 	int status = kw->call.status, code = code_of(status);
+	bool gone = status == 409 || (status == 404 && (kw->w->expected || is_endpoint(kw)));
 	char text[200];
 
-	if (status == 409 || (status == 404 && kw->w->expected)) {
-		if (!is_endpoint(kw) && !is_node(kw)) {
-			look(kw);
-			return;
-		}
-		code = is_node(kw) ? EAGAIN : 0;	/* the pod has gone, or is another's */
+	if (gone && !is_endpoint(kw) && !is_node(kw)) {
+		look(kw);
+		return;
 	}
+	if (gone)
+		code = is_node(kw) ? EAGAIN : 0;	/* the pod has gone, or is another's */
+	else if (is_endpoint(kw) && code == EACCES)
+		code = EINVAL;				/* asking again would not help */
 	if (code && code != EAGAIN) {
 		message(kw, text);
 		log_err("store", "%s %s: %s", kw->ref.kind->kind, kw->w->key, text);
 	}
-	write_end(kw, -code, code ? 0 : 1);
+	write_end(kw, -code, code ? 0 : kw->w->expected + 1);
 }
 
 static void edit_done(struct kube_write *kw)
@@ -491,12 +493,11 @@ void kube_edit(struct store *s, struct store_edit *e)
 
 void kube_write_stop(struct kube_store *ks)
 {
-	while (ks->writes) {
-		struct store_write *w = ks->writes->w;
-
-		if (w)
-			row_free(w->row);
-		free(w);
-		end(ks->writes);
+	for (struct kube_write *kw = ks->writes, *next; kw; kw = next) {
+		next = kw->next;
+		if (kw->w)
+			row_free(kw->w->row);
+		free(kw->w);
+		end(kw);
 	}
 }
