@@ -61,7 +61,7 @@ struct kube_call {
 struct kube *kube_open(struct loop *l, const struct config *config, struct err *e);
 void kube_close(struct kube *k);	/* calls under way get no callback */
 
-/* Callbacks come from the loop, never from within these.  In on_end the call is over: it may be started again or freed. */
+/* Callbacks come from the loop, never from within these.  In on_end the call is over: it may be started or freed. */
 void kube_start(struct kube *k, struct kube_call *c);
 void kube_cancel(struct kube_call *c);	/* no callback afterwards; may be called from any of them; repeatable */
 

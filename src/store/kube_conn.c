@@ -34,8 +34,8 @@ static void conn_fail(struct kube_conn *c, int code, const char *why)
 /* What alerts of the server say, where it helps (RFC 5246, 7.2.2). */
 static const struct { uint8_t alert; const char *text; } alerts[] = {
 	{ BR_ALERT_PROTOCOL_VERSION, "it wants TLS 1.3, which is not supported: TLS 1.2 is what this speaks" },
-	{ BR_ALERT_HANDSHAKE_FAILURE, "it has no cipher and key in common with this: ECDHE with ChaCha20 or AES-GCM, RSA or ECDSA; "
-	  "keys of Ed25519 and RSA-PSS are not supported" },
+	{ BR_ALERT_HANDSHAKE_FAILURE, "it has no cipher and key in common with this: ECDHE with ChaCha20 or AES-GCM, "
+	  "RSA or ECDSA; keys of Ed25519 and RSA-PSS are not supported" },
 	{ BR_ALERT_INSUFFICIENT_SECURITY, "it wants other ciphers than ECDHE with ChaCha20 or AES-GCM" },
 	{ BR_ALERT_BAD_CERTIFICATE, "it refuses the client certificate" },
 	{ BR_ALERT_UNSUPPORTED_CERTIFICATE, "it does not support the client certificate" },
@@ -406,7 +406,7 @@ static void on_socket(struct watch *w, uint32_t events)
 		pump(c);
 }
 
-/* A peer that has gone without a word is noticed by the kernel: after 20 s for what it has not acknowledged, 25 s in silence. */
+/* The kernel notices a peer that left without a word: after 20 s for what it did not acknowledge, 25 s in silence. */
 static int open_socket(struct kube_conn *c)
 {
 	static const struct { int level, name, value; } options[] = {

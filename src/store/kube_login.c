@@ -241,8 +241,8 @@ static int read_server(struct kube_login *l, const struct kubeconfig *k, const s
 	for (unsigned i = 0; i < l->servers.count; i++)
 		if (!l->servers.server[i].port)
 			l->servers.server[i].port = (uint16_t)port;
-	return l->servers.count ? 0 : err_set(e, EINVAL, "server: %s: not in /etc/hosts; put it there, or give api_address = ADDRESS "
-					      "in the configuration: DNS is not asked", name);
+	return l->servers.count ? 0 : err_set(e, EINVAL, "server: %s: not in /etc/hosts; put it there, or give "
+					      "api_address = ADDRESS in the configuration: DNS is not asked", name);
 }
 
 /* What a pod finds about itself. */
@@ -256,7 +256,8 @@ static int read_pod(struct kube_login *l, struct kubeconfig *k, struct err *e)
 		return err_set(e, EINVAL, "datastore: kubernetes without a kubeconfig is for pods: "
 			       "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set");
 	str_printf(&url, "https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-	*k = (struct kubeconfig){ .server = arena_str(&l->mem, url.s), .ca_file = IN_POD "ca.crt", .token_file = IN_POD "token" };
+	*k = (struct kubeconfig){ .server = arena_str(&l->mem, url.s), .ca_file = IN_POD "ca.crt",
+				  .token_file = IN_POD "token" };
 	return 0;
 }
 

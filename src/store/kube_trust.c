@@ -18,7 +18,8 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { WRITTEN = 1796000000, DAY = 86400, DAYS_TO_1970 = 719528, DER_MAX = 64 * 1024, RSA_BYTES_MIN = 256 };	/* WRITTEN: 2026-11-30 */
+enum { WRITTEN = 1796000000 /* 2026-11-30 */, DAY = 86400, DAYS_TO_1970 = 719528,
+       DER_MAX = 64 * 1024, RSA_BYTES_MIN = 256 };
 
 static struct kube_chain *chain_of(const br_x509_class **ctx)
 {
@@ -220,7 +221,8 @@ static const br_x509_pkey *get_pkey(const br_x509_class *const *ctx, unsigned *u
 	return c->minimal.vtable->get_pkey(&c->minimal.vtable, usages);
 }
 
-static const br_x509_class chain_class = { sizeof(struct kube_chain), start_chain, start_cert, append, end_cert, end_chain, get_pkey };
+static const br_x509_class chain_class = { sizeof(struct kube_chain), start_chain, start_cert, append, end_cert,
+					   end_chain, get_pkey };
 
 void kube_chain_init(struct kube_chain *c, const struct kube_login *login)
 {

@@ -18,7 +18,7 @@ void http_init(struct http *h)
 	*h = (struct http){ .state = AT_STATUS };
 }
 
-/* A line into h->line, without its end; what is beyond its room is skipped, but remembered.  False: it is not whole yet. */
+/* A line into h->line, without its end; what has no room is skipped, but remembered.  False: it is not whole yet. */
 static bool line_read(struct http *h, const char **at, const char *end)
 {
 	while (*at < end) {

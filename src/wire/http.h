@@ -38,7 +38,10 @@ struct http {
 };
 
 void http_init(struct http *h);
-/* Steps *at on, up to end, until something is to be told.  HTTP_DATA: *len bytes at *at, which the next call expects to be stepped over. */
+/*
+ * Steps *at on, up to end, until something is to be told.  HTTP_DATA: *len bytes at *at, which the next call
+ * expects to be stepped over.
+ */
 enum http_event http_next(struct http *h, const char **at, const char *end, size_t *len);
 /* The connection has ended in good order: HTTP_END where that ends the body, else HTTP_BAD. */
 enum http_event http_eof(struct http *h);

@@ -13,8 +13,8 @@ struct kubeconfig {			/* NULL: not given */
 };
 
 /*
- * Texts live in mem.  -EINVAL with "LINE:COL: text" in *e; what asks for things that are not done (programs to run, passwords,
- * proxies, servers that are not verified) is refused by name.
+ * Texts live in mem.  -EINVAL with "LINE:COL: text" in *e; what asks for things that are not done (programs to
+ * run, passwords, proxies, servers that are not verified) is refused by name.
  */
 int kubeconfig_read(struct kubeconfig *k, const char *text, size_t len, struct arena *mem, struct err *e);
 

@@ -8,7 +8,8 @@
 
 #include "base/util.h"
 
-enum { TIME_UTC = 0x17, TIME_GENERAL = 0x18, TAG_VERSION = 0xa0, TAG_CURVE = 0xa0, TAG_ISSUER_ID = 0x81, TAG_SUBJECT_ID = 0x82,
+enum { TIME_UTC = 0x17, TIME_GENERAL = 0x18, TAG_VERSION = 0xa0, TAG_CURVE = 0xa0, TAG_ISSUER_ID = 0x81,
+       TAG_SUBJECT_ID = 0x82,
        TAG_EXTENSIONS = 0xa3, TAG_BOOLEAN = 0x01, NAME_DNS = 0x82, NAME_ADDRESS = 0x87, RSA_BYTES_MAX = 512 };
 
 /* --- algorithms --- */
@@ -156,7 +157,8 @@ int x509_read(struct x509 *c, const uint8_t *data, size_t len)
 		   alg = der_take(&cert, DER_SEQUENCE), validity;
 	const struct algorithm *signature = algorithm(&alg);
 
-	*c = (struct x509){ .whole = der_of(data, len), .odd_signature = signature->use == USE_SIGNATURE ? NULL : signature->name };
+	*c = (struct x509){ .whole = der_of(data, len) };
+	c->odd_signature = signature->use == USE_SIGNATURE ? NULL : signature->name;
 	der_take(&cert, DER_BITS);
 	der_skip(&tbs, TAG_VERSION);
 	der_take(&tbs, DER_INTEGER);
@@ -256,7 +258,8 @@ static void ec_key(struct private_key *k, struct der *d, int curve)
 
 		curve = algorithm(&named)->curve;
 	}
-	d->bad |= !curve || !der_left(&x) || der_left(&x) > (curve == BR_EC_secp256r1 ? 32 : curve == BR_EC_secp384r1 ? 48 : 66);
+	d->bad |= !curve || !der_left(&x) ||
+		  der_left(&x) > (curve == BR_EC_secp256r1 ? 32 : curve == BR_EC_secp384r1 ? 48 : 66);
 	k->type = BR_KEYTYPE_EC;
 	k->ec = (br_ec_private_key){ curve, (uint8_t *)x.p, der_left(&x) };
 }
