@@ -12,7 +12,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/util.h"
+
+enum { LARGE = 1 << 15 };		/* bytes of a batch */
 
 static bool is_new(const struct element *e)
 {
@@ -261,9 +264,29 @@ static void settle(struct nft *n)
 	settle_chains(n);
 }
 
-int nft_apply(struct nft *n, struct err *e)
+/*
+ * The kernel makes a message of each element and rule for whoever listens, 4 KiB each until the commit ends: of a
+ * large batch that is most of the time and hundreds of megabytes.  Our own changes are no news to us, so we do not
+ * listen meanwhile; then somebody else may have changed something.
+ */
+static int commit(struct nft *n, struct err *e)
 {
 	struct nl_answer answer = { .done = on_answered, .ctx = n };
+	bool large = n->events.fd >= 0 && n->command.len > LARGE;
+	int rc;
+
+	if (large)
+		nl_listen(&n->events, NFNLGRP_NFTABLES, false);
+	rc = nl_commit(&n->command, &answer, e);
+	if (large && nl_listen(&n->events, NFNLGRP_NFTABLES, true) < 0)
+		log_warn("nft", "changes by others are not heard of any more");
+	n->forward_suspect |= large;
+	n->suspect |= large && !n->owning;
+	return rc;
+}
+
+int nft_apply(struct nft *n, struct err *e)
+{
 	int rc;
 
 	n->note_count = 0;
@@ -283,7 +306,7 @@ int nft_apply(struct nft *n, struct err *e)
 	if (n->full)
 		plan_gone(n);
 	batch_end(&n->command);
-	rc = nl_commit(&n->command, &answer, e);
+	rc = commit(n, e);
 	if (!rc)
 		settle(n);
 	return rc;

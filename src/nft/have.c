@@ -262,7 +262,7 @@ static void sweep_set(struct nft *n, struct set *s)
 	}
 	if (s->seen != n->reading)
 		set_have(&n->rules, s, false);
-	if (s->wanted != s->have)
+	if (s->wanted != s->have || set_is_odd(s))
 		set_mark(&n->rules, s);
 	set_release(&n->rules, s);
 }

@@ -51,12 +51,17 @@ static int configure(struct nl *nl)
 	return setsockopt(nl->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ? -errno : 0;
 }
 
+int nl_listen(struct nl *nl, unsigned group, bool on)
+{
+	return option(nl->fd, SOL_NETLINK, on ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP, (int)group);
+}
+
 static int join(struct nl *nl, const unsigned *groups)
 {
 	if (option(nl->fd, SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER) < 0)
 		option(nl->fd, SOL_SOCKET, SO_RCVBUF, EVENT_BUFFER);
 	for (; *groups; groups++) {
-		int rc = option(nl->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, (int)*groups);
+		int rc = nl_listen(nl, *groups, true);
 
 		if (rc < 0)
 			return rc;

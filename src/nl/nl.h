@@ -44,6 +44,7 @@ struct nl {
 
 /* protocol: NETLINK_ROUTE ...; groups: a 0-terminated list of multicast groups, or NULL.  0 or -errno. */
 int nl_open(struct nl *nl, int protocol, const unsigned *groups);
+int nl_listen(struct nl *nl, unsigned group, bool on);	/* joins the group, or leaves it; 0 or -errno */
 /*
  * Uses an rtnetlink socket that somebody opened elsewhere (inside a pod's namespace) and still owns, bound or
  * not.  Buffers of an earlier use are kept; with fd set to -1 again nl is idle, nl_close() frees it.
