@@ -334,7 +334,7 @@ endif
 
 # Fuzz targets: their corpora are replayed like unit tests; "make fuzz" lets libFuzzer look for more.
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-FUZZ_SRCS := $(filter-out src/main.c src/shims.c src/libc.c,$(SRCS))
+FUZZ_SRCS := $(filter-out src/main.c src/shims.c,$(SRCS))
 FUZZ_CLANG := clang $(COMMON) -w -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # Inputs that are there for another reason.
 SEEDS_json := tests/golden/objects tests/golden/written
