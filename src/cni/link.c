@@ -129,7 +129,6 @@ static bool make_room(struct cni_request *r, const char *host_if, int *code, str
 	if (!is_there(&r->cni->nl, host_if, &host))
 		return true;
 	if (strcmp(host.kind, "veth") != 0 || !str_prefix(host.alias, "manx ")) {
-		*code = CNI_CONFIG;
 		err_set(e, EEXIST, "%s: a link of that name exists and is not ours", host_if);
 		return false;
 	}

@@ -363,6 +363,20 @@ def test_interface_that_is_not_ours_is_code_4(one):
     assert pod.links()["eth0"]["link"] == "eth1"
 
 
+def test_host_link_of_its_name_that_is_not_ours_is_code_4(one):
+    pod = one.new_pod("squatted")
+    one.batch("link add %s type veth peer name squatter" % pod.host_if)
+    before = used(one)
+    try:
+        pod.start_add().finish().refused(4, pod.host_if)
+        assert used(one) == before and "eth0" not in pod.links()
+        pod.delete().ok()
+        assert one.links()[pod.host_if]["link"] == "squatter"
+    finally:
+        one.batch("link del squatter")
+    pod.add().delete().ok()
+
+
 def test_missing_variables_are_named_in_one_error(one, bare):
     answer = one.cni("ADD", None, None, None)
     answer.refused(4, "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME")
