@@ -18,6 +18,7 @@ enum { KUBE_CHAIN_MAX = 8, KUBE_FILES_MAX = 6 };
 struct kube_login {
 	unsigned refs;
 	struct arena mem;		/* of all that is pointed to */
+	struct arena scratch;		/* texts, while they are read */
 	const char *files[KUBE_FILES_MAX];	/* what was read: when one changes, all are read again */
 	unsigned file_count;
 	struct server_list servers;

@@ -17,7 +17,7 @@ enum { TEXT_MAX = 256 * 1024, ANCHORS_MAX = 64, HTTPS_PORT = 443 };
 
 #define IN_POD "/var/run/secrets/kubernetes.io/serviceaccount/"
 
-/* A file whole, as text in the login's memory, and on its list. */
+/* A file whole, as text that is there while the login is read, and on its list. */
 static const char *file_text(struct kube_login *l, const char *path, struct err *e)
 {
 	autostr struct str b = { 0 };
@@ -25,13 +25,13 @@ static const char *file_text(struct kube_login *l, const char *path, struct err 
 	int rc = fs_read(AT_FDCWD, path, TEXT_MAX, &b);
 
 	if (l->file_count < KUBE_FILES_MAX)
-		l->files[l->file_count++] = path;
+		l->files[l->file_count++] = arena_str(&l->mem, path);
 	if (rc < 0)
 		err_set(e, -rc, "%s: %s", path, strerror(-rc));
 	else if (!b.len || memchr(b.s, 0, b.len))
 		err_set(e, EINVAL, "%s: %s", path, b.len ? "not a text file" : "empty");
 	else
-		text = arena_strn(&l->mem, b.s, b.len);
+		text = arena_strn(&l->scratch, b.s, b.len);
 	if (b.s)
 		explicit_bzero(b.s, b.len);
 	return text;
@@ -46,8 +46,8 @@ static const char *text_of(struct kube_login *l, const char *data, const char *f
 		*name = file;
 		return file_text(l, file, e);
 	}
-	if (base64_read(data, strlen(data), &l->mem, &bytes) == 0)
-		return arena_strn(&l->mem, (const char *)bytes.p, der_left(&bytes));
+	if (base64_read(data, strlen(data), &l->scratch, &bytes) == 0)
+		return arena_strn(&l->scratch, (const char *)bytes.p, der_left(&bytes));
 	err_set(e, EINVAL, "%s: not base64", *name);
 	return NULL;
 }
@@ -73,18 +73,20 @@ static int next_certificate(struct kube_login *l, const char **text, struct x509
 
 static int read_anchors(struct kube_login *l, const char *text, const char *name, struct err *e)
 {
+	br_x509_trust_anchor all[ANCHORS_MAX];
 	struct x509 c;
 	int rc;
 
-	l->anchors = arena_alloc(&l->mem, ANCHORS_MAX * sizeof *l->anchors);
 	while ((rc = next_certificate(l, &text, &c, e)) > 0) {
 		if (c.odd_key)
 			log_warn("kubernetes", "%s: a CA whose key is %s: not supported, it counts for nothing", name, c.odd_key);
 		else if (l->anchor_count < ANCHORS_MAX)
-			l->anchors[l->anchor_count++] = (br_x509_trust_anchor){
+			all[l->anchor_count++] = (br_x509_trust_anchor){
 				.dn = { (uint8_t *)c.subject.p, der_left(&c.subject) }, .pkey = c.key,
 				.flags = c.ca ? BR_X509_TA_CA : 0 };
 	}
+	l->anchors = arena_alloc(&l->mem, l->anchor_count * sizeof *all);
+	memcpy(l->anchors, all, l->anchor_count * sizeof *all);
 	return rc < 0 || l->anchor_count ? rc : err_set(e, EINVAL, "no CA certificate that can be used");
 }
 
@@ -129,7 +131,7 @@ static int read_token(struct kube_login *l, char *text, struct err *e)
 	for (size_t i = 0; i < len; i++)
 		if (!isgraph((unsigned char)text[i]))
 			return err_set(e, EINVAL, "no token: byte %zu is none that a header may have", i + 1);
-	l->token = text;
+	l->token = arena_str(&l->mem, text);
 	return len ? 0 : err_set(e, EINVAL, "an empty token");
 }
 
@@ -230,7 +232,7 @@ static int read_server(struct kube_login *l, const struct kubeconfig *k, const s
 	}
 	if (k->tls_server_name && addr_parse(&l->addr, k->tls_server_name, NULL) < 0) {
 		l->addr.family = 0;
-		l->name = l->sni = k->tls_server_name;
+		l->name = l->sni = arena_str(&l->mem, k->tls_server_name);
 	}
 	if (given->count)
 		l->servers = *given;
@@ -256,7 +258,7 @@ static int read_pod(struct kube_login *l, struct kubeconfig *k, struct err *e)
 		return err_set(e, EINVAL, "datastore: kubernetes without a kubeconfig is for pods: "
 			       "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set");
 	str_printf(&url, "https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-	*k = (struct kubeconfig){ .server = arena_str(&l->mem, url.s), .ca_file = IN_POD "ca.crt",
+	*k = (struct kubeconfig){ .server = arena_str(&l->scratch, url.s), .ca_file = IN_POD "ca.crt",
 				  .token_file = IN_POD "token" };
 	return 0;
 }
@@ -269,16 +271,16 @@ static void resolve(struct kube_login *l, const char *kubeconfig, const char **p
 	if (!*path || **path == '/')
 		return;
 	str_printf(&b, "%.*s%s", (int)(strrchr(kubeconfig, '/') + 1 - kubeconfig), kubeconfig, *path);
-	*path = arena_str(&l->mem, b.s);
+	*path = arena_str(&l->scratch, b.s);
 }
 
 static int read_file(struct kube_login *l, const char *kubeconfig, struct kubeconfig *k, struct err *e)
 {
-	const char *text = file_text(l, arena_str(&l->mem, kubeconfig), e);
+	const char *text = file_text(l, kubeconfig, e);
 
 	if (!text)
 		return -e->code;
-	if (kubeconfig_read(k, text, strlen(text), &l->mem, e) < 0) {
+	if (kubeconfig_read(k, text, strlen(text), &l->scratch, e) < 0) {
 		err_prefix(e, "%s:", kubeconfig);
 		return -EINVAL;
 	}
@@ -304,6 +306,8 @@ struct kube_login *kube_login_read(const char *kubeconfig, const struct server_l
 		if (rc < 0 && *kubeconfig && strncmp(e->text, "/", 1) != 0)
 			err_prefix(e, "%s: ", kubeconfig);
 	}
+	arena_wipe(&l->scratch);
+	arena_free(&l->scratch);
 	if (rc == 0)
 		return l;
 	kube_login_free(l);

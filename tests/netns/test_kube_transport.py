@@ -463,7 +463,25 @@ def test_servers_that_will_not_do(client, url):
     assert client(url).first.startswith("refused 22 ")
 
 
-def test_a_pod_finds_itself(program):
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_pod_finds_itself(program, server, ca, tmp_path, host):
+    s = server(address=host)
+    (tmp_path / "ca.crt").write_text(pathlib.Path(ca.cert).read_text())
+    (tmp_path / "token").write_text("pods-token\n")
+    within = "set -e; mount -t tmpfs none /run; d=/var/run/secrets/kubernetes.io/serviceaccount; mkdir -p $d; cp $1/* $d/; exec $0 ''"
+    p = subprocess.Popen(["unshare", "-m", "sh", "-c", within, program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         text=True, bufsize=1, env={"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": host,
+                                                    "KUBERNETES_SERVICE_PORT": str(s.port)})
+    where = ("[%s]:%d" if ":" in host else "%s:%d") % (host, s.port)
+    assert p.stdout.readline() == "open %s\n" % where
+    p.stdin.write("start 0 GET /api\n")
+    assert [p.stdout.readline().split()[0] for _ in range(3)] == ["head", "data", "end"]
+    p.stdin.close()
+    assert p.wait(10) == 0
+    assert s.requests[0].headers["Authorization"] == "Bearer pods-token" and s.requests[0].headers["Host"] == where
+
+
+def test_a_pod_without_its_environment(program):
     done = subprocess.run([program, ""], env={}, capture_output=True, text=True, timeout=20)
     assert done.returncode == 5 and "KUBERNETES_SERVICE_HOST" in done.stdout
 

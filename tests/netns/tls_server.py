@@ -98,7 +98,7 @@ class Server:
     def __init__(self, tls, answer, port=0, address="127.0.0.1"):
         self.tls, self.answer, self.address = tls, answer, address
         self.requests, self.connections, self.failures, self.peers = [], [], [], []
-        self.listener = socket.socket()
+        self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((address, port))
         self.listener.listen(64)
