@@ -437,7 +437,7 @@ build/bench-policy: tests/bench/policy.c $(wildcard src/*/*.[ch])
 	$(call say,LINK,$@)
 	$(Q)gcc $(COMMON) -Os -o $@ $< $$(sed -n '1s#/. links:\(.*\) ./#\1#p' tests/unit/test_nft_policy.c) $(filter-out -lcmocka,$(UNIT_LIBS))
 
-bench: all $(OUT)/micro deps-bench
+bench: all $(OUT)/micro build/bench-policy deps-bench
 	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro
 
 # As small and as static as the program itself.
