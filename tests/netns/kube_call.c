@@ -1,7 +1,7 @@
 /*
  * kube_call KUBECONFIG [API_ADDRESS]   Drives the transport: a command a line on stdin, what happens on stdout.
  *
- *	start N METHOD PATH [stream] [silence=MS] [body=TEXT|bytes=COUNT]
+ *	start N METHOD PATH [stream] [silence=MS] [body=TEXT|bytes=COUNT] [again=COUNT] [stop=head|data]
  *	cancel N | server | open
  *
  *	head N STATUS RETRY_AFTER JSON	data N LENGTH TEXT	end N ok LENGTH SUM	end N CODE UNSURE TEXT
@@ -18,16 +18,31 @@ enum { CALLS = 64 };
 
 static struct loop loop;
 static struct kube *kube;
-static struct one { struct kube_call call; char method[16], path[512], *body; size_t len; unsigned sum; } ones[CALLS];
+static struct one { struct kube_call call; char method[16], path[512], stop[8], *body; size_t len; unsigned sum, again; } ones[CALLS];
 
 static int number(struct kube_call *c)
 {
 	return (int)(container_of(c, struct one, call) - ones);
 }
 
+/* Cancels from within a callback; again: and starts anew there. */
+static void stop_at(struct kube_call *c, const char *where)
+{
+	struct one *o = container_of(c, struct one, call);
+
+	if (strcmp(o->stop, where) != 0)
+		return;
+	kube_cancel(c);
+	if (o->again && o->again--)
+		kube_start(kube, c);
+	else
+		printf("end %d stopped\n", number(c));
+}
+
 static void on_head(struct kube_call *c)
 {
 	printf("head %d %d %u %d\n", number(c), c->status, c->retry_after_s, c->json);
+	stop_at(c, "head");
 }
 
 static int line_len(const char *data, size_t len)
@@ -48,13 +63,16 @@ static void on_data(struct kube_call *c, const char *data, size_t len)
 		o->sum = o->sum * 31 + (unsigned char)data[i];
 	if (len < 1000)
 		printf("data %d %zu %.*s\n", number(c), len, line_len(data, len), data);
+	stop_at(c, "data");
 }
 
 static void on_end(struct kube_call *c, const struct err *e)
 {
 	struct one *o = container_of(c, struct one, call);
 
-	if (e)
+	if (o->again && o->again--)
+		kube_start(kube, c);
+	else if (e)
 		printf("end %d %d %d %s\n", number(c), e->code, c->unsure, e->text);
 	else
 		printf("end %d ok %zu %u\n", number(c), o->len, o->sum);
@@ -76,6 +94,10 @@ static void start(char *line)
 			o->call.stream = true;
 		else if (strncmp(word, "silence=", 8) == 0)
 			o->call.silence_ms = (unsigned)atoi(word + 8);
+		else if (strncmp(word, "again=", 6) == 0)
+			o->again = (unsigned)atoi(word + 6);
+		else if (strncmp(word, "stop=", 5) == 0)
+			snprintf(o->stop, sizeof o->stop, "%s", word + 5);
 		else if (strncmp(word, "body=", 5) == 0)
 			o->body = xstrdup(word + 5);
 		else if (strncmp(word, "bytes=", 6) == 0)

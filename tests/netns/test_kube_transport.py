@@ -263,6 +263,18 @@ def test_cancelled_calls_say_nothing_more(client, server):
     assert not c.kept[a]
 
 
+def test_callbacks_may_start_and_cancel(client, server):
+    s = server(ok(b"z" * 50000))
+    c = client(s)
+    n = c.start("GET", "/", "again=20")
+    assert c.end(n) == (200, 21 * 50000) and len(s.peers) == 1
+    for where in ["head", "data"]:
+        n, before = c.start("GET", "/" + where, "again=5", "stop=" + where), len(s.requests)
+        assert c.wait(n, "end") == ["stopped"]
+        eventually("six requests", lambda: len(s.requests) == before + 6)
+    assert c.call("GET", "/") == (200, 50000)
+
+
 # --- who the server is ---
 
 def refusal(c):
