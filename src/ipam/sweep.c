@@ -58,7 +58,7 @@ static unsigned rank(const struct ipam *ipam)
 
 static bool is_ours_to_do(const struct ipam *ipam)
 {
-	return ipam->store->driver && ipam->store->driver->given_nodes && ipam->store->state == STORE_SYNCED &&
+	return ipam->model->config->ipam == IPAM_BLOCK && ipam->store->driver && ipam->store->driver->given_nodes && ipam->store->state == STORE_SYNCED &&
 	       !table_find(&ipam->model->cluster_informations, "default") && model_self(ipam->model);
 }
 

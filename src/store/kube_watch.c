@@ -279,6 +279,8 @@ static void on_forbidden(struct kube_kind *kk)
 
 void kube_kind_absent(struct kube_kind *kk)
 {
+	if (kk->absent)
+		return;			/* it is known, and its table may have others' rows by now (ipam = podcidr) */
 	table_begin(kind_table(kk->kind, kk->ks->s->model));
 	kube_cache_begin(kk);
 	listed(kk, 0);
@@ -391,7 +393,10 @@ static void ask(struct kube_kind *kk)
 
 static void on_again(struct timer *t)
 {
-	ask(container_of(t, struct kube_kind, again));
+	struct kube_kind *kk = container_of(t, struct kube_kind, again);
+
+	if (!kk->kind->agents_only || kk->ks->s->config->ipam == IPAM_BLOCK)	/* else no blocks, though their kind may come */
+		ask(kk);
 }
 
 void kube_kind_init(struct kube_kind *kk, struct kube_store *ks, const struct kind *k)
