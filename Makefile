@@ -21,7 +21,7 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
-        install licences image cluster check-install check-size check-given check-cluster deps-cluster \
+        install licences image cluster check-install check-size check-given check-cluster check-conformance deps-cluster \
         analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-qemu initramfs demo bench FORCE
 all:
 
@@ -240,7 +240,7 @@ comma := ,
 PYTEST := PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider
 QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check check-policy check-kill link-test check-given repro check-cross check-fresh analyze check-qemu
+check-all: check check-cluster check-policy check-kill link-test check-given repro check-cross check-fresh analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
@@ -404,6 +404,10 @@ deps-cluster: ; @cross/deps.sh $(CLUSTER_DEPS)
 
 check-cluster: all image | deps-cluster
 	$(PYTEST) tests/cluster
+
+# The upstream end-to-end suite's specs of NetworkPolicy and pod networking: a quarter of an hour.
+check-conformance: all image | deps-cluster
+	@cross/deps.sh curl && python3 tests/cluster/conformance.py
 
 cluster: all image | deps-cluster
 	@tests/cluster/cluster.py

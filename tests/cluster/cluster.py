@@ -38,6 +38,9 @@ PAUSE, AGNHOST = "registry.k8s.io/pause:3.10", "registry.k8s.io/e2e-test-images/
 NET = "192.0.2"
 SERVER = "https://%s.1:6443" % NET
 CLUSTER_CIDR, SERVICE_CIDR = "10.42.0.0/16", "10.43.0.0/16"
+USER = "system:serviceaccount:kube-system:manx"
+AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+         "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}]}
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 OPEN = []
 
@@ -100,6 +103,17 @@ def image(folder, name, reference, root, *entrypoint):
     run([str(ROOT / "cross" / "image.sh"), str(folder / (name + ".tar")), reference, str(root), *entrypoint], timeout=120)
 
 
+def agnhost_root(bin_dir, parent):
+    """The program of the upstream tests, and a shell."""
+    root = pathlib.Path(parent) / "agnhost"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy2(bin_dir / "agnhost", root / "agnhost")
+    shutil.copy2(shutil.which("busybox"), root / "bin" / "busybox")
+    for applet in ("sh", "cat", "echo", "env", "grep", "hostname", "ip", "ls", "nc", "nslookup", "ping", "seq", "sleep", "true"):
+        (root / "bin" / applet).symlink_to("busybox")
+    return root
+
+
 def images(bin_dir):
     """The archives of the two images that every node has, beside the programs."""
     made = [bin_dir / "pause.tar", bin_dir / "agnhost.tar"]
@@ -110,13 +124,7 @@ def images(bin_dir):
         root.mkdir()
         run(["gcc", "-static", "-Os", "-s", "-o", str(root / "pause"), "-xc", "-"], input=PAUSE_C)
         image(bin_dir, "pause", PAUSE, root, "/pause")
-        root = pathlib.Path(tmp) / "agnhost"
-        (root / "bin").mkdir(parents=True)
-        shutil.copy2(bin_dir / "agnhost", root / "agnhost")
-        shutil.copy2(shutil.which("busybox"), root / "bin" / "busybox")
-        for applet in ("sh", "cat", "echo", "env", "hostname", "ip", "ls", "nc", "nslookup", "ping", "sleep", "true"):
-            (root / "bin" / applet).symlink_to("busybox")
-        image(bin_dir, "agnhost", AGNHOST, root, "/agnhost")
+        image(bin_dir, "agnhost", AGNHOST, agnhost_root(bin_dir, tmp), "/agnhost")
     return made
 
 
@@ -294,7 +302,7 @@ class Cluster(Namespace):
         self.images = images(self.bin)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="manx-cluster-"))
         self.proxy, self.nodes, self.servers, self.api_args = proxy, [], {}, api_args
-        self.config = self.dir / "admin.conf"
+        self.config, self.audit_log = self.dir / "admin.conf", self.dir / "audit.log"
         self.cgroup = pathlib.Path(self.dir.name)
         super().__init__(self.dir / "net")
         OPEN.append(self)
@@ -336,11 +344,14 @@ class Cluster(Namespace):
     def serve(self, name, *argv):
         self.servers[name] = Process(self.argv(*map(str, argv)), self.dir / (name + ".log"))
 
+    def server_certificate(self):
+        self.pki.issue("apiserver", "/CN=kube-apiserver", "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
+                       "IP:%s.1,IP:10.43.0.1,IP:127.0.0.1" % NET)
+
     def control_plane(self):
         self.pki = pki = Authority(self.dir / "pki")
         pki.key("sa", "rsa")
-        pki.issue("apiserver", "/CN=kube-apiserver", "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
-                  "IP:%s.1,IP:10.43.0.1,IP:127.0.0.1" % NET)
+        self.server_certificate()
         pki.issue("admin", "/O=system:masters/CN=admin", "DNS:admin")
         pki.kubeconfig(self.config, "admin")
         self.batch("link add br0 type bridge mcast_snooping 0", "addr add %s.1/24 dev br0" % NET, "link set br0 up",
@@ -348,19 +359,20 @@ class Cluster(Namespace):
         self.sysctl({"net/ipv4/ip_forward": 1})
         self.serve("etcd", self.bin / "etcd", "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--listen-client-urls=http://127.0.0.1:2379",
                    "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=error")
+        (self.dir / "audit.json").write_text(json.dumps(AUDIT))
         self.serve("kube-apiserver", self.bin / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--advertise-address=%s.1" % NET,
                    "--secure-port=6443", "--tls-cert-file=" + pki.path("apiserver.crt"), "--tls-private-key-file=" + pki.path("apiserver.key"),
                    "--client-ca-file=" + pki.path("ca.crt"), "--service-account-key-file=" + pki.path("sa.key"),
                    "--service-account-signing-key-file=" + pki.path("sa.key"), "--service-account-issuer=https://kubernetes.default.svc",
                    "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=" + SERVICE_CIDR, "--allow-privileged=true",
                    "--kubelet-client-certificate=" + pki.path("admin.crt"), "--kubelet-client-key=" + pki.path("admin.key"),
-                   "--kubelet-preferred-address-types=InternalIP", *self.api_args)
+                   "--kubelet-preferred-address-types=InternalIP", "--audit-policy-file=%s" % (self.dir / "audit.json"), "--audit-log-path=%s" % self.audit_log, *self.api_args)
         wait_for("kube-apiserver is ready", self.is_ready, 120, 0.2)
         conf = ["--%s=%s" % (key, self.config) for key in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
         self.serve("kube-controller-manager", self.bin / "kube-controller-manager", *conf, "--leader-elect=false",
                    "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=" + pki.path("ca.crt"),
                    "--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr=" + CLUSTER_CIDR,
-                   "--service-cluster-ip-range=" + SERVICE_CIDR, "--node-monitor-grace-period=20s")
+                   "--service-cluster-ip-range=" + SERVICE_CIDR)
         self.serve("kube-scheduler", self.bin / "kube-scheduler", *conf, "--leader-elect=false")
 
     # What tests ask and do.
@@ -398,6 +410,16 @@ class Cluster(Namespace):
             return sorted(pods, key=lambda p: (p.node, p.name)) if len(pods) == count and all(p.ready for p in pods) else None
         return wait_for("%d pods of %s are ready" % (count, app), ready, timeout, 0.3)
 
+    def audit(self):
+        """What manx asked of the API server: (verb, group, resource, status) of each request, in their order."""
+        asked = []
+        for line in self.audit_log.read_text().splitlines():
+            event = json.loads(line)
+            what = event.get("objectRef", {})
+            resource = "/".join(filter(None, [what.get("resource"), what.get("subresource")]))
+            asked.append((event["verb"], what.get("apiGroup", ""), resource, event.get("responseStatus", {}).get("code")))
+        return asked
+
     def install_manx(self, **changes):
         """As a user does it: the image on each node, the manifests applied, all of it Ready.  changes: of the manifest's text."""
         for node in self.nodes:
@@ -415,7 +437,7 @@ class Cluster(Namespace):
 
     def logs(self, lines=25):
         text = ""
-        for path in [*sorted(self.dir.glob("*.log")), *sorted(self.dir.glob("edge-*/*.log")),
+        for path in [*(p for p in sorted(self.dir.glob("*.log")) if p != self.audit_log), *sorted(self.dir.glob("edge-*/*.log")),
                      *sorted(self.dir.glob("edge-*/over/var/log/pods/kube-system_manx*/*/*.log"))]:
             tail = path.read_text(errors="replace").splitlines()[-lines:]
             text += "--- %s\n%s\n" % (path.relative_to(self.dir), "\n".join(line[:300] for line in tail))
@@ -457,10 +479,13 @@ class Pod(Namespace):
     @functools.cached_property
     def path(self):
         which = 'labels."io.kubernetes.pod.uid"==%s,labels."io.cri-containerd.kind"==sandbox' % self.object["metadata"]["uid"]
-        sandbox = self.host.on("ctr", "-n", "k8s.io", "containers", "ls", "-q", which).stdout.split()[0]
-        info = json.loads(self.host.on("ctr", "-n", "k8s.io", "containers", "info", sandbox).stdout)
-        return "/proc/%d/root%s" % (self.host.pid, next(
-            n["path"] for n in info["Spec"]["linux"]["namespaces"] if n["type"] == "network").replace("/var/run/", "/run/"))
+        for sandbox in self.host.on("ctr", "-n", "k8s.io", "containers", "ls", "-q", which).stdout.split():
+            info = json.loads(self.host.on("ctr", "-n", "k8s.io", "containers", "info", sandbox).stdout)
+            path = "/proc/%d/root%s" % (self.host.pid, next(
+                n["path"] for n in info["Spec"]["linux"]["namespaces"] if n["type"] == "network").replace("/var/run/", "/run/"))
+            if os.path.exists(path):       # those from before a crash are still listed
+                return path
+        raise FileNotFoundError("no sandbox of %s" % self.name)
 
     def exec(self, *argv, **kw):
         return self.cluster.kubectl("-n", self.namespace, "exec", self.name, "--", *argv, **kw)
@@ -483,7 +508,7 @@ def deployment(name, replicas, namespace="default", spread=True, labels=None, ki
     spec = {"containers": [container()], "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False,
             "enableServiceLinks": False, **pod}
     if spread:
-        spec["topologySpreadConstraints"] = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        spec["topologySpreadConstraints"] = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule" if spread is True else spread,
                                               "labelSelector": {"matchLabels": {"app": name}}}]
     return obj("apps/v1", kind, name, namespace, labels, spec={
         "replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": labels}, "spec": spec}})

@@ -44,6 +44,14 @@ def cluster(bare):
     yield bare
 
 
+@pytest.fixture(scope="session")
+def two():
+    """Another cluster: kube-proxy in iptables mode, a server that cannot stream lists."""
+    with clusters.Cluster(2, proxy="iptables", api_args=["--feature-gates=WatchList=false"]) as cluster:
+        cluster.install_manx()
+        yield cluster
+
+
 @pytest.fixture
 def objects(cluster):
     """Applies objects that go again after the test."""

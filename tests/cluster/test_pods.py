@@ -3,7 +3,7 @@ import socket
 import time
 
 import pytest
-from cluster import AGNHOST, SERVER, container, deployment, obj, service
+from cluster import AGNHOST, container, deployment, obj, service
 from lab import matrix, ping, tcp, udp, wait_for
 
 
@@ -171,4 +171,3 @@ def test_what_goes_leaves_nothing(cluster):
     kept = len(cluster.get("pods", "-A")["items"]) - 3
     if kept == 0:
         wait_for("links and routes are gone", gone, 20, 0.3)
-    assert SERVER
