@@ -54,9 +54,12 @@ static const struct node *node_with(const struct model *m, const struct addr *a)
 	table_each(&m->nodes, n) {
 		if (addr_equal(&n->address[family_index(a->family)].addr, a))
 			return n;
-		tunnel_each(t)
-			if (n->tunnel[t].family && addr_equal(&n->tunnel[t], a))
+		tunnel_each(t) {
+			const struct addr end = model_node_tunnel(m, n, t);
+
+			if (end.family && addr_equal(&end, a))
 				return n;
+		}
 	}
 	return NULL;
 }
@@ -145,11 +148,13 @@ static void node_choose_address(const struct model *m, struct end *node, const s
 	const struct node *other = *to->who.name ? table_find(&m->nodes, to->node) : NULL;
 	enum tunnel t = pool ? encapsulation_tunnel(pool->encapsulation, to->who.ips[f].family) : TUNNEL_NONE;
 
-	if (!n || t == TUNNEL_NONE || !*to->who.name || n == other || !n->tunnel[t].family)
+	if (!n || t == TUNNEL_NONE || !*to->who.name || n == other)
 		return;
-	if (!other || !encapsulation_is_cross_subnet(pool->encapsulation) ||
-	    !prefix_has(&n->address[f], &other->address[f].addr))
-		node->who.ips[f] = n->tunnel[t];
+	const struct addr end = model_node_tunnel(m, n, t);
+
+	if (end.family && (!other || !encapsulation_is_cross_subnet(pool->encapsulation) ||
+			   !prefix_has(&n->address[f], &other->address[f].addr)))
+		node->who.ips[f] = end;
 }
 
 static int ask(struct explanation *a, const struct model *m, const char *const *words, unsigned count, struct arena *mem, struct err *e)

@@ -63,7 +63,9 @@ void addresses_given(struct cni_request *r)
 
 void addresses_add(struct cni_request *r)
 {
-	if (find_held(r))
+	if (r->cni->model->config->ipam == IPAM_PODCIDR)
+		request_fail(r, CNI_CONFIG, "ipam = podcidr has no record of what another plugin's interface has: use host-local");
+	else if (find_held(r))
 		addresses_given(r);
 	else
 		add_assign(r);

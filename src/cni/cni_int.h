@@ -148,8 +148,8 @@ void end_mac(uint8_t mac[6], const struct addr ips[FAMILIES]);	/* of a pod's end
 bool end_mac_parse(uint8_t mac[6], const char *text);	/* one that an end may have: not a group's, nor zero */
 uint64_t end_digest(const struct endpoint *ep);	/* of the row */
 /*
- * "manx <network> <container> <ifname>" on the host end, and the pod's MAC where it was asked for: what a restarted
- * agent knows the pod by.  False: it does not fit.
+ * "manx <network> <container> <ifname>" on the host end, the pod's MAC where it was asked for, its <namespace>/<name>
+ * where that still fits: what a restarted agent knows the pod by.  False: it does not fit.
  */
 bool end_alias(char out[256], const struct endpoint *ep);
 /* Messages into the batch of nl; files need the link to be there. */

@@ -78,7 +78,11 @@ bool end_alias(char out[256], const struct endpoint *ep)
 	n = snprintf(out, 256, "manx %s %s %s", ep->network, ep->container, ep->ifname);
 	if (n > 0 && n < 256 && memcmp(ep->mac, usual, sizeof usual) != 0)
 		n += snprintf(out + n, (size_t)(256 - n), " %s", mac_text(ep->mac).s);
-	return n > 0 && n < 256;
+	if (n <= 0 || n >= 256)
+		return false;
+	if (*ep->pod && snprintf(out + n, (size_t)(256 - n), " %s/%s", ep->namespace, ep->pod) >= 256 - n)
+		out[n] = '\0';
+	return true;
 }
 
 uint64_t end_digest(const struct endpoint *ep)

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/neighbour.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct found {
 	char network[201], container[201], ifname[16];
 	char handle[410];
 	char mac[18];			/* "": the usual one */
+	char identity[256];		/* namespace/name; "": none, or too long */
 	struct addr ips[FAMILIES];
 	const char *pod, *namespace;	/* of a block's attribute, for the time of the recovery */
 };
@@ -58,13 +60,19 @@ static bool word(const char **text, char *out, size_t size)
 	return true;
 }
 
+static bool is_identity(const char *word)
+{
+	return word[strcspn(word, " /")] == '/';
+}
+
 static bool alias_read(const char *alias, struct found *f)
 {
 	const char *at = alias + strlen("manx ");
 
 	return str_prefix(alias, "manx ") && word(&at, f->network, sizeof f->network) &&
 	       word(&at, f->container, sizeof f->container) && word(&at, f->ifname, sizeof f->ifname) &&
-	       (!*at || word(&at, f->mac, sizeof f->mac)) && !*at;
+	       (!*at || is_identity(at) || word(&at, f->mac, sizeof f->mac)) &&
+	       (!*at || (is_identity(at) && word(&at, f->identity, sizeof f->identity))) && !*at;
 }
 
 static void on_link(void *ctx, const struct nlmsghdr *h)
@@ -95,6 +103,22 @@ static void on_route(void *ctx, const struct nlmsghdr *h)
 	for (unsigned i = 0; i < rec->count; i++)
 		if (rec->pods[i].ifindex == r.oif)
 			rec->pods[i].ips[family_index(r.dst.addr.family)] = r.dst.addr;
+}
+
+/* With podCIDRs no block says what a pod has, so its neighbour entry counts as well. */
+static void on_neigh(void *ctx, const struct nlmsghdr *h)
+{
+	struct recovery *rec = ctx;
+	struct rtnl_neigh n;
+
+	if (!rtnl_neigh_parse(h, &n) || !(n.state & NUD_PERMANENT))
+		return;
+	for (unsigned i = 0; i < rec->count; i++) {
+		struct addr *ip = &rec->pods[i].ips[family_index(n.dst.family)];
+
+		if (rec->pods[i].ifindex == n.ifindex && !ip->family)
+			*ip = n.dst;
+	}
 }
 
 /* The pod that ip, which a block gives to handle, belongs to: the one whose route says so, else one without a route. */
@@ -163,9 +187,25 @@ static const struct workload *published(const struct cni *c, const struct endpoi
 	return NULL;
 }
 
+/* A host end's name is made of the pod's. */
+static const struct pod *pod_of_link(const struct cni *c, const char *link)
+{
+	const struct pod *p;
+	char name[16];
+
+	table_each(&c->model->pods, p) {
+		endpoint_host_if(name, p->meta.namespace, p->meta.name, "");
+		if (strcmp(name, link) == 0)
+			return p;
+	}
+	return NULL;
+}
+
 static void endpoint_adopt(struct cni *c, const struct found *f)
 {
+	const char *slash = strchr(f->identity, '/');
 	const struct workload *w;
+	const struct pod *pod;
 	struct endpoint *ep = row_new(sizeof *ep);
 	struct arena *mem = &ep->row.mem;
 	struct end ends[ENDS];
@@ -178,8 +218,9 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	ep->container = arena_str(mem, f->container);
 	ep->ifname = arena_str(mem, f->ifname);
 	endpoint_hash(ep);
-	ep->pod = arena_str(mem, f->pod ? f->pod : "");
-	ep->namespace = arena_str(mem, f->namespace ? f->namespace : "");
+	ep->pod = arena_str(mem, f->pod ? f->pod : slash ? slash + 1 : "");
+	ep->namespace = f->pod ? arena_str(mem, f->namespace ? f->namespace : "") :
+			arena_strn(mem, f->identity, slash ? (size_t)(slash - f->identity) : 0);
 	ep->uid = "";
 	ep->ifindex = f->ifindex;
 	ep->mtu = f->link.mtu;
@@ -191,6 +232,10 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 		ep->namespace = arena_str(mem, *w->pod ? w->meta.namespace : "");
 	}
 	str_copy(ep->host_if, sizeof ep->host_if, f->link.name);
+	if (!*ep->pod && (pod = pod_of_link(c, f->link.name))) {
+		ep->pod = arena_str(mem, pod->meta.name);
+		ep->namespace = arena_str(mem, pod->meta.namespace);
+	}
 	if (!str_prefix(ep->host_if, "cali"))		/* renamed while no agent watched */
 		endpoint_host_if(ep->host_if, ep->namespace, ep->pod, ep->container);
 	ports_recall(c, ep);
@@ -231,6 +276,7 @@ static void follow_notes(struct cni *c)
 /* Without the whole truth nothing is given back. */
 static int kernel_read(struct recovery *rec, struct err *e)
 {
+	const bool neighbours = rec->cni->model->config->ipam == IPAM_PODCIDR;
 	struct nl *nl = &rec->cni->nl;
 	int rc;
 
@@ -239,6 +285,11 @@ static int kernel_read(struct recovery *rec, struct err *e)
 	for (int f = 0; f < FAMILIES && rc == 0; f++) {
 		rtnl_route_dump_request(nl, family_of(f));
 		rc = nl_dump(nl, NULL, on_route, rec, e);
+		rc = rtnl_has_none(rc) ? 0 : rc;
+	}
+	for (int f = 0; f < FAMILIES && rc == 0 && neighbours; f++) {
+		rtnl_neigh_dump_request(nl, family_of(f), 0);
+		rc = nl_dump(nl, NULL, on_neigh, rec, e);
 		rc = rtnl_has_none(rc) ? 0 : rc;
 	}
 	return rc;

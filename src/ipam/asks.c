@@ -229,7 +229,7 @@ static struct flight *block_borrow(struct ipam *ipam, const struct ipam_ask *a, 
 /* The block of a fixed address, whoever's it is. */
 static struct flight *block_of(struct ipam *ipam, const struct addr *fixed, bool *busy)
 {
-	const struct block *b = model_block_of(ipam->model, fixed);
+	const struct block *held = model_block_of(ipam->model, fixed), *b = held && block_ordinal(held, fixed) >= 0 ? held : NULL;
 	struct flight *f = b ? flight_of(ipam, b) : NULL;
 
 	*busy = f && (!f->copy || f->count == ARRAY_SIZE(f->ordinals));

@@ -97,7 +97,8 @@ static void assert_address(struct ipam *ipam, const struct endpoint *ep, int fam
 	struct assertion *a = xcalloc(1, sizeof *a);
 	struct block_owner *owner = &a->request.owner;
 
-	log_warn("ipam", "%s: no block knows of its address %s: assigned again", ep->row.key, addr_text(&ep->ips[family]).s);
+	if (!podcidr_is_on(ipam))
+		log_warn("ipam", "%s: no block knows of its address %s: assigned again", ep->row.key, addr_text(&ep->ips[family]).s);
 	*a = (struct assertion){ .ipam = ipam, .family = family, .request.done = on_asserted, .next = ipam->assertions };
 	ipam->assertions = a;
 	a->key = arena_str(&a->mem, ep->row.key);
@@ -121,6 +122,8 @@ static void assert_endpoint(struct ipam *ipam, const struct endpoint *ep, const 
 			continue;
 		if (!model_pool_of(ipam->model, ip))
 			continue;	/* ipAddrsNoIpam */
+		if (podcidr_is_on(ipam) && !podcidr_gives(ipam, ip))
+			continue;	/* from before the podCIDR changed, or another plugin's */
 		switch (standing(ipam, ep, ip)) {
 		case STANDING_HELD:
 			break;

@@ -47,7 +47,12 @@ static const char *go_time(struct arena *mem, int64_t wall)
 	return arena_str(mem, text);
 }
 
-struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall)
+unsigned block_size(const struct prefix *cidr)
+{
+	return 1u << (addr_bits(&cidr->addr) - cidr->len);
+}
+
+struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall, unsigned size)
 {
 	struct block *b = row_new(sizeof *b);
 	struct arena *mem = &b->row.mem;
@@ -63,7 +68,7 @@ struct block *block_new(const struct prefix *cidr, const char *node, int64_t wal
 	b->affinity = arena_str(mem, affinity);
 	b->node = b->affinity + strlen("host:");
 	b->affinity_claim_time = rfc3339(mem, wall);
-	b->size = 1u << (addr_bits(&cidr->addr) - cidr->len);
+	b->size = size;
 	b->sequence = wall;
 	arrays_alloc(b);
 	for (unsigned i = 0; i < b->size; i++) {
@@ -329,7 +334,7 @@ struct addr block_address(const struct block *b, unsigned ordinal)
 
 int block_ordinal(const struct block *b, const struct addr *a)
 {
-	return prefix_has(&b->cidr, a) ? (int)addr_distance(&b->cidr.addr, a) : -1;
+	return prefix_has(&b->cidr, a) && addr_distance(&b->cidr.addr, a) < b->size ? (int)addr_distance(&b->cidr.addr, a) : -1;
 }
 
 void block_count(const struct block *b, unsigned *used, unsigned *reserved)

@@ -16,8 +16,9 @@ struct block_owner {
 	int64_t wall_ns;		/* becomes the pod's timestamp; 0: none is written */
 };
 
-/* An empty block of node ("host:<node>"), claimed at wall_ns (sequence starts there too). */
-struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall_ns);
+/* An empty block of node ("host:<node>") of the first `size` addresses, claimed at wall_ns (sequence starts there too). */
+struct block *block_new(const struct prefix *cidr, const char *node, int64_t wall_ns, unsigned size);
+unsigned block_size(const struct prefix *cidr);	/* of all of them */
 struct block *block_copy(const struct block *b);	/* to change */
 /* Ordinals that have rested since they were given back (releasedAt, no handle) are returned to the tail. */
 void block_sweep(struct block *b, unsigned cooldown_s, int64_t wall_ns);
@@ -43,7 +44,7 @@ int block_find(const struct block *b, const char *handle, unsigned from);
 /* The attribute of an allocated ordinal, or NULL when it is free. */
 const struct block_attribute *block_attribute(const struct block *b, unsigned ordinal);
 struct addr block_address(const struct block *b, unsigned ordinal);
-/* -1 when the address is not in the block. */
+/* -1 when the address is not among the block's. */
 int block_ordinal(const struct block *b, const struct addr *a);
 /* Pods' addresses, and the others (tunnels, reserved). */
 void block_count(const struct block *b, unsigned *used, unsigned *reserved);

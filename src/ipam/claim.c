@@ -122,7 +122,7 @@ static void block_write(struct claim *c)
 		claim_go(c);
 		return;
 	}
-	b = old ? block_copy(old) : block_new(&c->cidr, c->ipam->node, wall_ns());
+	b = old ? block_copy(old) : block_new(&c->cidr, c->ipam->node, wall_ns(), block_size(&c->cidr));
 	store_put(c->ipam->store, kind_named("IPAMBlock"), &b->row, old ? old->meta.version : 0, on_written, c);
 }
 
@@ -259,7 +259,7 @@ bool claim_is_hopeless(const struct ipam *ipam, const struct ipam_ask *a)
 	autostr struct str full = { 0 };
 	struct prefix cidr;
 
-	return !config->strict_affinity && ipam->claims[a->family].step == CLAIM_NONE &&
+	return !config->strict_affinity && !podcidr_is_on(ipam) && ipam->claims[a->family].step == CLAIM_NONE &&
 	       blocks_held(ipam, a->family) < blocks_most(ipam) && !choose_cidr(ipam, a->family, a->request, &cidr, &full);
 }
 
@@ -273,6 +273,12 @@ void claim_start(struct ipam *ipam, int family)
 	if (c->step != CLAIM_NONE)
 		return;
 	const struct ipam_request *first = ipam->asks[family]->request;
+
+	if (podcidr_is_on(ipam)) {
+		podcidr_refuse(ipam, first, family, &e);
+		claim_end(c, 101, &e);
+		return;
+	}
 
 	if (first->fixed[family].family) {
 		if (!fixed_cidr(ipam, &first->fixed[family], &cidr)) {

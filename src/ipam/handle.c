@@ -145,6 +145,8 @@ void handle_sync(struct ipam *ipam, const char *id)
 {
 	struct handle_sync *s;
 
+	if (podcidr_is_on(ipam))
+		return;
 	for (s = ipam->syncs; s; s = s->next)
 		if (strcmp(s->id, id) == 0) {
 			s->again = true;
@@ -193,6 +195,8 @@ void handles_check(struct ipam *ipam)
 	const struct block *b;
 
 	ipam->handles_checked = true;
+	if (podcidr_is_on(ipam))
+		return;
 	stale_check(ipam);
 	table_each(&ipam->model->blocks, b) {
 		if (!model_owns(ipam->model, b))

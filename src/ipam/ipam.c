@@ -22,7 +22,9 @@ struct ipam *ipam_new(struct loop *l, struct model *m, struct store *s)
 	struct ipam *ipam = xcalloc(1, sizeof *ipam);
 
 	*ipam = (struct ipam){ .loop = l, .model = m, .store = s, .node = m->config->node_name,
-			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync }, .patience = { .fn = on_patience }, .seen = s->state };
+			       .seen = s->state,
+			       .kick = { .fn = on_kick }, .retry = { .fn = on_retry }, .sync_timer = { .fn = on_sync },
+			       .patience = { .fn = on_patience } };
 	reserve_init(ipam);
 	unclaim_init(ipam);
 	sweep_init(ipam);
@@ -196,6 +198,11 @@ static void flights_send(struct ipam *ipam)
 			continue;	/* already under way */
 		f->copy = NULL;
 		f->sent_ms = now_ms();
+		if (podcidr_is_on(ipam)) {
+			table_put(&ipam->model->blocks, &copy->row);
+			on_flight(f, 0);
+			continue;
+		}
 		store_put(ipam->store, kind_named("IPAMBlock"), &copy->row, f->expected, on_flight, f);
 	}
 }
@@ -313,7 +320,7 @@ void ipam_release(struct ipam *ipam, const char *handle, const struct addr *only
 /* Does anybody wait who could have something from the reserve? */
 static bool is_waiting(const struct ipam *ipam)
 {
-	if (!ipam->model->config->ipam_reserve)
+	if (!reserve_size(ipam))
 		return false;
 	for (const struct flight *f = ipam->flights; f; f = f->next)
 		for (unsigned i = 0; i < f->count; i++)
@@ -344,7 +351,7 @@ static void on_kick(struct deferred *d)
 
 	if (!ipam->model->complete)
 		return;			/* the pass after completion kicks again */
-	if (ipam->store->state == STORE_AWAY) {
+	if (ipam->store->state == STORE_AWAY && !podcidr_is_on(ipam)) {
 		asks_lend(ipam, now_ms(), true);
 		return;			/* the pass after its return kicks again */
 	}
@@ -373,14 +380,17 @@ void ipam_run(struct ipam *ipam)
 		ipam->unclaim.due = true;
 		ipam_kick(ipam);
 	}
+	if (podcidr_is_on(ipam))
+		podcidr_run(ipam);
+	else
+		pools_default(ipam);
 	if (m->pools.dirty)
 		model_judge_pools(m);
-	pools_default(ipam);
 	assert_run(ipam);
 	if (!ipam->handles_checked)
 		handles_check(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
-		if (!ipam->resumed[f] && !claim_resume(ipam, f))
+		if (!ipam->resumed[f] && !podcidr_is_on(ipam) && !claim_resume(ipam, f))
 			ipam->resumed[f] = true;
 		if (ipam->asks[f] && (m->pools.dirty || m->blocks.dirty))
 			ipam_kick(ipam);
@@ -388,8 +398,10 @@ void ipam_run(struct ipam *ipam)
 	if (ipam->releases && m->blocks.dirty)
 		ipam_kick(ipam);
 	reserve_watch(ipam);
-	unclaim_watch(ipam);
-	sweep_watch(ipam);
+	if (!podcidr_is_on(ipam)) {
+		unclaim_watch(ipam);
+		sweep_watch(ipam);
+	}
 	if (m->pools.dirty || m->uplinks.dirty || m->nodes.dirty || m->blocks.dirty || (ipam->tunnels_again && !ipam->retry.on)) {
 		ipam->tunnels_again = false;
 		tunnels_run(ipam);

@@ -125,6 +125,15 @@ bool pool_serves(const struct ipam *ipam, const struct pool *p, const struct ipa
 bool pool_selects_node(const struct ipam *ipam, const struct pool *p);
 void pools_default(struct ipam *ipam);
 void pools_watch(struct ipam *ipam);	/* is there one for pods of this node? */
+void pools_imply(struct ipam *ipam, int family);	/* the default pools as rows without an object */
+
+/* podcidr.c */
+bool podcidr_is_on(const struct ipam *ipam);	/* blocks are podCIDRs: nothing is claimed or written */
+void podcidr_run(struct ipam *ipam);	/* part of the pass */
+bool podcidr_has(const struct ipam *ipam, const struct prefix *pool);	/* does that pool hold one of this node's? */
+bool podcidr_gives(const struct ipam *ipam, const struct addr *ip);	/* is it one that a pod of this node may have? */
+/* Why r can have no address. */
+void podcidr_refuse(const struct ipam *ipam, const struct ipam_request *r, int family, struct err *e);
 
 /* claim.c */
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
@@ -166,6 +175,7 @@ void assertions_free(struct ipam *ipam);
 
 /* reserve.c */
 void reserve_init(struct ipam *ipam);
+unsigned reserve_size(const struct ipam *ipam);	/* of each family */
 void reserve_free(struct ipam *ipam);
 bool reserve_can_lend(const struct ipam *ipam, const struct ipam_ask *a);
 bool reserve_lend(struct ipam *ipam, struct ipam_ask *a);	/* true: it is settled */

@@ -92,7 +92,8 @@ static void rest_leaves(struct ipam_leave *l)
 void ipam_leave_begin(struct ipam_leave *l, struct ipam *ipam, const char *node)
 {
 	*l = (struct ipam_leave){ .ipam = ipam, .node = node };
-	blocks_leave(l);
+	if (!podcidr_is_on(ipam))
+		blocks_leave(l);
 }
 
 bool ipam_leave_done(struct ipam_leave *l)
@@ -105,6 +106,8 @@ bool ipam_leave_done(struct ipam_leave *l)
 	}
 	l->second |= !l->again;
 	l->again = false;
+	if (podcidr_is_on(l->ipam))
+		return false;
 	if (l->second)
 		rest_leaves(l);
 	else

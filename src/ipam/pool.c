@@ -39,9 +39,9 @@ static bool selects_namespace(const struct ipam *ipam, const struct pool *p, con
 }
 
 /* Are new addresses for that use to be had from it, whoever asks? */
-static bool is_open(const struct pool *p, enum tunnel use)
+static bool is_open(const struct ipam *ipam, const struct pool *p, enum tunnel use)
 {
-	if (p->refused || p->disabled || p->meta.deleting)
+	if (p->refused || p->disabled || p->meta.deleting || (podcidr_is_on(ipam) && !podcidr_has(ipam, &p->cidr)))
 		return false;
 	if (!use)
 		return p->use_workload;
@@ -63,7 +63,7 @@ bool pool_serves(const struct ipam *ipam, const struct pool *p, const struct ipa
 {
 	const struct pool_names *l = &r->pools[family_index(p->cidr.addr.family)];
 
-	if (!is_open(p, r->tunnel))
+	if (!is_open(ipam, p, r->tunnel))
 		return false;
 	if (l->count)
 		return is_named(p, l);
@@ -75,7 +75,7 @@ bool ipam_serves(const struct ipam *ipam, int family, enum tunnel use)
 	const struct pool *p;
 
 	table_each(&ipam->model->pools, p)
-		if (p->cidr.addr.family == family_of(family) && is_open(p, use) && !p->manual && pool_selects_node(ipam, p))
+		if (p->cidr.addr.family == family_of(family) && is_open(ipam, p, use) && !p->manual && pool_selects_node(ipam, p))
 			return true;
 	return false;
 }
@@ -192,6 +192,20 @@ static void on_written(void *ctx, int rc)
 		d->asked = false;
 		timer_set(d->ipam->loop, &d->ipam->retry, IPAM_RETRY_MS);
 	}
+}
+
+void pools_imply(struct ipam *ipam, int family)
+{
+	const struct pool_list *l = &ipam->model->config->pools;
+	unsigned nth = 0;
+
+	for (unsigned i = 0; i < l->count; i++)
+		if (l->cidr[i].addr.family == family_of(family)) {
+			struct pool *p = pool_new(ipam, family, &l->cidr[i], ++nth);
+
+			p->implied = true;
+			table_put(&ipam->model->pools, &p->row);
+		}
 }
 
 static void say_unused(const struct ipam *ipam, int family)

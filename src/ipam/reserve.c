@@ -31,9 +31,14 @@ void reserve_init(struct ipam *ipam)
 	reserve_look(ipam);
 }
 
+unsigned reserve_size(const struct ipam *ipam)
+{
+	return podcidr_is_on(ipam) ? 0 : ipam->model->config->ipam_reserve;
+}
+
 void reserve_touched(struct ipam *ipam, int family)
 {
-	if (!ipam->model->config->ipam_reserve)
+	if (!reserve_size(ipam))
 		return;
 	ipam->reserve.look[family] = true;
 	handle_sync(ipam, ipam->reserve.handle);
@@ -308,7 +313,7 @@ static unsigned fill(struct ipam *ipam, const struct block *b, unsigned wanted)
 void reserve_step(struct ipam *ipam, int family)
 {
 	const struct ipam_request any = { .owner = reserve_owner(ipam) };
-	const unsigned wanted = ipam->model->config->ipam_reserve;
+	const unsigned wanted = reserve_size(ipam);
 	struct reserve *v = &ipam->reserve;
 	const struct block *b;
 	unsigned missing, filled = 0;

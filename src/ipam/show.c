@@ -12,6 +12,8 @@ static const char *block_state(const struct ipam *ipam, const struct block *b)
 
 	if (!b->node || !table_find(&ipam->model->nodes, b->node))
 		return "orphan";
+	if (podcidr_is_on(ipam))
+		return states[0];
 	affinity_name(name, b->node, &b->cidr);
 	a = table_find(&ipam->model->affinities, name);
 	return a && !a->deleted ? states[a->state] : "orphan";

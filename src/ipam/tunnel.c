@@ -104,8 +104,14 @@ static void tunnel_run(struct tunnel_address *t)
 {
 	const struct tunnel_kind *k = &tunnel_kinds[t->tunnel];
 	struct ipam *ipam = t->ipam;
-	struct addr now, stray = { 0 };
+	struct addr now = { 0 }, stray = { 0 };
 
+	if (podcidr_is_on(ipam)) {
+		if (is_wanted(ipam, t->tunnel) && model_self(ipam->model))
+			now = model_node_tunnel(ipam->model, model_self(ipam->model), t->tunnel);
+		model_tunnel_set(ipam->model, t->tunnel, &now);
+		return;
+	}
 	if (t->asking)
 		return;
 	snprintf(t->handle, sizeof t->handle, "%s%s", k->handle, ipam->node);

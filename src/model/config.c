@@ -346,7 +346,6 @@ int config_check(const struct config *c, struct err *e)
 int config_built(const struct config *c, struct err *e)
 {
 	const struct { bool asked; const char *what; } later[] = {
-		{ c->ipam == IPAM_PODCIDR, "ipam = podcidr" },
 		{ c->bgp != BGP_OFF, "bgp" },
 		{ c->bgp_peers.count > 0, "bgp_peer" },
 		{ c->metrics_listen.asked, "metrics_listen" },

@@ -93,6 +93,15 @@ const struct node *model_self(const struct model *m)
 	return table_find(&m->nodes, m->config->node_name);
 }
 
+struct addr model_node_tunnel(const struct model *m, const struct node *n, enum tunnel t)
+{
+	const struct prefix *cidr = &n->pod_cidr[tunnel_kinds[t].family];
+
+	if (m->config->ipam == IPAM_BLOCK)
+		return n->tunnel[t];
+	return cidr->addr.family ? addr_plus(&cidr->addr, 1) : cidr->addr;
+}
+
 const struct pool *model_pool_of(const struct model *m, const struct addr *a)
 {
 	const struct pool *p;

@@ -70,6 +70,7 @@ struct pool {
 	const char *node_selector, *namespace_selector;
 	const struct selector *nodes, *namespaces;	/* what these say; NULL: all */
 	const char *refused;		/* why this pool is not used (it overlaps an older name), or NULL */
+	bool implied;			/* by the configuration: no object of the datastore (ipam = podcidr) */
 };
 
 /* IPAMBlock (Calico).  Ordinal n is the address cidr.addr + n. */
@@ -220,6 +221,9 @@ const struct pool *model_pool_of(const struct model *m, const struct addr *a);
 
 /* The block that holds a, or NULL. */
 const struct block *model_block_of(const struct model *m, const struct addr *a);
+
+/* n's address in that tunnel: its annotation's, or (ipam = podcidr) the second of its podCIDR; family 0: none. */
+struct addr model_node_tunnel(const struct model *m, const struct node *n, enum tunnel t);
 
 /* What the datastore says, or the defaults. */
 const struct ipam_config *model_ipam_config(const struct model *m);

@@ -19,7 +19,7 @@ static bool node_matches(const struct node *have, const struct uplink *up, const
 		if (!prefix_equal(&have->address[f], &up->address[f]))
 			return false;
 	tunnel_each(t)
-		if (!addr_equal(&have->tunnel[t], &m->tunnel[t]))
+		if (m->config->ipam == IPAM_BLOCK && !addr_equal(&have->tunnel[t], &m->tunnel[t]))
 			return false;
 	return true;
 }
@@ -37,7 +37,8 @@ static struct node *node_object(const struct model *m, const struct node *old, c
 		n->meta.annotations = labels_copy(mem, old->meta.annotations, old->meta.annotation_count);
 	}
 	memcpy(n->address, up->address, sizeof n->address);
-	memcpy(n->tunnel, m->tunnel, sizeof n->tunnel);
+	if (m->config->ipam == IPAM_BLOCK)	/* else all know it by the podCIDR */
+		memcpy(n->tunnel, m->tunnel, sizeof n->tunnel);
 	for (int f = 0; f < FAMILIES; f++)
 		node_vxlan_mac(n->vxlan_mac[f], m->config->node_name, f);
 	node_annotations(mem, n);

@@ -73,7 +73,7 @@ static bool spec_via(const struct route *r, const struct prefix *dst, const char
 		return false;
 	s->tunnel = (uint8_t)t;
 	s->onlink = t;
-	s->via = tunnel_kinds[t].by_address ? n->tunnel[t] : n->address[f].addr;
+	s->via = tunnel_kinds[t].by_address ? model_node_tunnel(r->model, n, t) : n->address[f].addr;
 	*lacking |= !s->via.family;
 	return s->via.family;
 }
@@ -176,7 +176,8 @@ bool node_is_peer(const struct route *r, const struct node *n, enum tunnel t)
 {
 	const struct tunnel_kind *k = &tunnel_kinds[t];
 
-	return !model_is_self(r->model, n->row.key) && n->address[k->family].addr.family && (!k->by_address || n->tunnel[t].family);
+	return !model_is_self(r->model, n->row.key) && n->address[k->family].addr.family &&
+	       (!k->by_address || model_node_tunnel(r->model, n, t).family);
 }
 
 static void want_node(struct route *r, const struct node *n)
@@ -185,7 +186,8 @@ static void want_node(struct route *r, const struct node *n)
 
 	tunnel_each(t) {
 		int f = tunnel_kinds[t].family;
-		struct object_key neigh = key_neigh(t, &n->tunnel[t]), fdb = key_fdb(t, n->vxlan_mac[f]);
+		const struct addr end = model_node_tunnel(r->model, n, t);
+		struct object_key neigh = key_neigh(t, &end), fdb = key_fdb(t, n->vxlan_mac[f]);
 		struct spec to_mac = { 0 }, to_node = { .via = n->address[f].addr };
 
 		if (n->row.gone || !tunnel_kinds[t].by_address || !r->devices[t].needed || !node_is_peer(r, n, t))

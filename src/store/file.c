@@ -211,7 +211,7 @@ static int folders_open(struct file_store *f, bool again, const char **what)
 		return rc;
 	for (unsigned i = 0; i < kind_count; i++) {
 		*what = kinds[i].plural;
-		if (kinds[i].agents && (rc = plural_open(f, i)) < 0)
+		if (kinds[i].agents && kind_is_used(&kinds[i], f->s->config) && (rc = plural_open(f, i)) < 0)
 			return rc;
 	}
 	*what = "";

@@ -236,7 +236,7 @@ int file_agent_scan(struct file_store *f)
 		const struct kind *k = &kinds[i];
 		int rc;
 
-		if (!k->agents)
+		if (!k->agents || !kind_is_used(k, f->s->config))
 			continue;
 		rc = folder_list(f, k, "", k->namespaced ? on_namespace : on_file);
 		first = first ? first : rc;

@@ -11,6 +11,7 @@
 	.table = offsetof(struct model, member), .meta = offsetof(struct type, meta), .row_size = sizeof(struct type)
 #define CALICO { "crd.projectcalico.org/v1", "projectcalico.org/v3" }
 #define AGENTS_ONLY .agents = true, .agents_only = true
+#define OF_BLOCKS AGENTS_ONLY, .of_blocks = true
 #define CNI_ONLY "cni.projectcalico.org/"	/* the others may be many and large */
 
 const struct kind kinds[] = {
@@ -22,12 +23,12 @@ const struct kind kinds[] = {
 	  .decode = node_decode, .digest = node_digest, .encode = node_encode, .merge = node_merge },
 	{ .kind = "IPPool", .plural = "ippools", .api_versions = CALICO, .agents = true, ROW(pool, pools),
 	  .decode = pool_decode, .digest = pool_digest, .encode = pool_encode },
-	{ .kind = "IPAMBlock", .plural = "ipamblocks", .api_versions = CALICO, AGENTS_ONLY, ROW(block, blocks),
+	{ .kind = "IPAMBlock", .plural = "ipamblocks", .api_versions = CALICO, OF_BLOCKS, ROW(block, blocks),
 	  .decode = block_decode, .digest = block_digest, .encode = block_encode },
-	{ .kind = "BlockAffinity", .plural = "blockaffinities", .api_versions = CALICO, AGENTS_ONLY,
+	{ .kind = "BlockAffinity", .plural = "blockaffinities", .api_versions = CALICO, OF_BLOCKS,
 	  ROW(affinity, affinities),
 	  .decode = affinity_decode, .digest = affinity_digest, .encode = affinity_encode },
-	{ .kind = "IPAMHandle", .plural = "ipamhandles", .api_versions = CALICO, AGENTS_ONLY, ROW(handle, handles),
+	{ .kind = "IPAMHandle", .plural = "ipamhandles", .api_versions = CALICO, OF_BLOCKS, ROW(handle, handles),
 	  .decode = handle_decode, .digest = handle_digest, .encode = handle_encode },
 	{ .kind = "IPAMConfig", .plural = "ipamconfigs", .api_versions = { "crd.projectcalico.org/v1" },
 	  ROW(ipam_config, ipam_configs), .annotations = CNI_ONLY, .decode = ipam_config_decode, .digest = ipam_config_digest },
@@ -46,6 +47,11 @@ const struct kind kinds[] = {
 	  .annotations = CNI_ONLY, .closed = true, .decode = policy_decode, .digest = policy_digest },
 };
 const unsigned kind_count = ARRAY_SIZE(kinds);
+
+bool kind_is_used(const struct kind *k, const struct config *c)
+{
+	return c->ipam == IPAM_BLOCK || !k->of_blocks;
+}
 
 const struct kind *kind_named(const char *kind)
 {

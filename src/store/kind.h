@@ -16,6 +16,7 @@ struct kind {
 	bool namespaced;
 	bool agents;			/* written by agents: lives in .manx too ... */
 	bool agents_only;		/* ... and no person's to write */
+	bool of_blocks;			/* there is none with ipam = podcidr */
 	size_t table;			/* offset in struct model */
 	size_t meta;			/* offset of struct meta in the row */
 	size_t place;			/* offset of a struct place in the row; 0: of no interest */
@@ -44,6 +45,9 @@ struct kind {
 
 extern const struct kind kinds[];
 extern const unsigned kind_count;
+
+/* Is it read with that configuration?  (ipam = podcidr: no blocks and what goes with them.) */
+bool kind_is_used(const struct kind *k, const struct config *c);
 
 const struct kind *kind_named(const char *kind);	/* "IPPool" or "ippools"; must exist for constants */
 struct table *kind_table(const struct kind *k, struct model *m);

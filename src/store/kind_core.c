@@ -365,13 +365,28 @@ uint64_t node_digest(const struct row *row)
 
 	h = digest_bytes(h, n->address, sizeof n->address);
 	h = digest_bytes(h, n->tunnel, sizeof n->tunnel);
+	h = digest_bytes(h, n->pod_cidr, sizeof n->pod_cidr);
 	return digest_bytes(h, n->vxlan_mac, sizeof n->vxlan_mac);
+}
+
+/* Only a user's half has them, and that is copied by way of its text. */
+static void pod_cidrs_encode(struct json_out *o, const struct node *n)
+{
+	json_open(o, "spec", '{');
+	json_open(o, "podCIDRs", '[');
+	for (int f = 0; f < FAMILIES; f++)
+		if (n->pod_cidr[f].addr.family)
+			json_put_string(o, NULL, prefix_text(&n->pod_cidr[f]).s);
+	json_close(o, ']');
+	json_close(o, '}');
 }
 
 void node_encode(struct json_out *o, const struct row *row)
 {
 	const struct node *n = container_of(row, struct node, row);
 
+	if (n->pod_cidr[FAMILY_V4].addr.family || n->pod_cidr[FAMILY_V6].addr.family)
+		pod_cidrs_encode(o, n);
 	json_open(o, "status", '{');
 	json_open(o, "addresses", '[');
 	for (int f = 0; f < FAMILIES; f++) {
@@ -393,6 +408,7 @@ void node_merge(struct row *agent, const struct row *user)
 
 	to->meta.labels = labels_copy(&agent->mem, from->meta.labels, from->meta.label_count);
 	to->meta.label_count = from->meta.label_count;
+	memcpy(to->pod_cidr, from->pod_cidr, sizeof to->pod_cidr);
 }
 
 static bool has_vxlan(const struct node *n, int family)

@@ -204,8 +204,8 @@ static void choose_ipam(struct kube_store *ks)
 
 	if (found->ipam == IPAM_PODCIDR || (ks->group >= 0 && kube_has(ks, "IPAMBlock")))
 		return;
-	err_set(&ks->s->fatal, EINVAL, "the cluster has no kind IPAMBlock (k3s-rke/manx-crds.yaml brings it), and ipam = podcidr is not in this version");
-	ks->s->loop->stop = true;
+	log_warn("store", "the cluster has no kind IPAMBlock (k3s-rke/manx-crds.yaml brings it): going on with ipam = podcidr");
+	found->ipam = IPAM_PODCIDR;
 }
 
 bool kube_pools_known(struct kube_store *ks)

@@ -260,7 +260,7 @@ static void calico_start(struct kube_store *ks)
 
 		if (!is_calico(kk->kind) || !is_listed(kk))
 			continue;
-		if (kube_api_version(ks, kk->kind))
+		if (kube_api_version(ks, kk->kind) && kind_is_used(kk->kind, ks->s->config))
 			kube_kind_start(kk);
 		else
 			kube_kind_absent(kk);

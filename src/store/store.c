@@ -188,7 +188,10 @@ void store_written(struct store *s, struct store_write *w, int rc, uint64_t vers
 
 bool store_event_put(struct store *s, const struct kind *k, struct row *row)
 {
-	return table_put(kind_table(k, s->model), row);
+	if (kind_is_used(k, s->model->config))
+		return table_put(kind_table(k, s->model), row);
+	row_free(row);
+	return false;
 }
 
 void store_event_del(struct store *s, const struct kind *k, const char *key)

@@ -308,5 +308,5 @@ def test_check_names_an_object_of_a_kind_that_is_not_ours(file):
 
 
 def test_check_says_what_is_not_built(file):
-    p = alone("check", file("ipam = podcidr\n", "manx.conf"))
+    p = alone("check", file("bgp = mesh\n", "manx.conf"))
     assert p.returncode == 2 and "not in this version" in p.stderr

@@ -21,7 +21,7 @@ static struct block *fresh(const char *cidr)
 	struct prefix p;
 
 	assert_int_equal(prefix_parse(&p, cidr, NULL), 0);
-	return block_new(&p, "edge1", WALL);
+	return block_new(&p, "edge1", WALL, block_size(&p));
 }
 
 static const struct block_owner *owner(const char *handle)

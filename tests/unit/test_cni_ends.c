@@ -18,7 +18,8 @@
 
 static struct endpoint endpoint(const char *v4, const char *v6)
 {
-	struct endpoint ep = { .network = "net", .container = "c1", .ifname = "eth0", .host_if = "cali0123456789a", .ifindex = 7 };
+	struct endpoint ep = { .network = "net", .container = "c1", .ifname = "eth0", .namespace = "", .pod = "",
+			       .host_if = "cali0123456789a", .ifindex = 7 };
 
 	if (v4)
 		assert_int_equal(addr_parse(&ep.ips[FAMILY_V4], v4, NULL), 0);
@@ -119,6 +120,23 @@ static void what_is_no_mac_of_a_device(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_false(end_mac_parse(mac, bad[i]));
+}
+
+static void the_pods_name_is_in_the_alias_where_it_fits(void **state)
+{
+	struct endpoint ep = endpoint("10.42.0.1", NULL);
+	char alias[256], pod[254];
+
+	(void)state;
+	ep.namespace = "shop";
+	ep.pod = "web-0";
+	assert_true(end_alias(alias, &ep));
+	assert_string_equal(alias, "manx net c1 eth0 shop/web-0");
+	memset(pod, 'x', 253);
+	pod[253] = '\0';
+	ep.pod = pod;
+	assert_true(end_alias(alias, &ep));
+	assert_string_equal(alias, "manx net c1 eth0");
 }
 
 static void settings_are_one_message_with_its_alias(void **state)
@@ -244,6 +262,7 @@ int main(void)
 		cmocka_unit_test(alias_that_does_not_fit_is_empty),
 		cmocka_unit_test(a_mac_that_was_asked_for_is_in_the_alias),
 		cmocka_unit_test(what_is_no_mac_of_a_device),
+		cmocka_unit_test(the_pods_name_is_in_the_alias_where_it_fits),
 		cmocka_unit_test(settings_are_one_message_with_its_alias),
 		cmocka_unit_test(prev_result_is_compared),
 		cmocka_unit_test(prev_result_tells_the_mtu),

@@ -516,7 +516,7 @@ static void manual_is_the_table(void **state)
 /* The manual says "Not in this version." of exactly the keys that the agent refuses so. */
 static void manual_says_what_is_not_built(void **state)
 {
-	static const char *const asking[] = { "ipam=podcidr", "bgp=mesh", "bgp_peer=192.0.2.1 as 64500",
+	static const char *const asking[] = { "bgp=mesh", "bgp_peer=192.0.2.1 as 64500",
 					      "metrics_listen=127.0.0.1:9100", "health_listen=127.0.0.1:9099" };
 	autostr struct str file = { 0 };
 	const char *at, *name, *def;

@@ -1,4 +1,4 @@
-/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/check.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/leave.c src/ipam/sweep.c src/ipam/show.c src/ipam/tunnel.c src/ipam/unclaim.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
+/* links: src/ipam/asks.c src/ipam/assert.c src/ipam/block.c src/ipam/cooldown.c src/ipam/claim.c src/ipam/check.c src/ipam/handle.c src/ipam/ipam.c src/ipam/pool.c src/ipam/reserve.c src/ipam/leave.c src/ipam/sweep.c src/ipam/show.c src/ipam/tunnel.c src/ipam/unclaim.c src/ipam/podcidr.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/store/store.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/config.c src/model/config_value.c */
 /*
  * Address management against a datastore that delays, reorders, conflicts,
  * lets others in between and is away at times.
@@ -68,7 +68,7 @@ const struct store_driver store_file = { "file", fake_start, fake_write, fake_st
 static void stranger_claims(const struct store_write *w)
 {
 	const struct block *ours = container_of(w->row, struct block, row);
-	struct block *theirs = block_new(&ours->cidr, "stranger", 1);
+	struct block *theirs = block_new(&ours->cidr, "stranger", 1, block_size(&ours->cidr));
 
 	theirs->meta.version = ++fake.version;
 	store_event_put(fake.store, w->kind, &theirs->row);
@@ -639,7 +639,7 @@ static void of_two_nodes_that_want_one_address_one_gets_it(void **state)
 
 	put_pool("v4", "10.42.0.0/24", 26);
 	assert_int_equal(prefix_parse(&cidr, "10.42.0.64/26", NULL), 0);
-	theirs = block_new(&cidr, "stranger", 1);
+	theirs = block_new(&cidr, "stranger", 1, block_size(&cidr));
 	theirs->meta.version = ++fake.version;
 	assert_int_equal(block_assign_at(theirs, 3, &other), 3);
 	store_event_put(&store, kind_named("IPAMBlock"), &theirs->row);
@@ -705,7 +705,7 @@ static void put_block_of(const char *node, const char *text, unsigned used)
 	struct block *b;
 
 	assert_int_equal(prefix_parse(&cidr, text, NULL), 0);
-	b = block_new(&cidr, node, 1);
+	b = block_new(&cidr, node, 1, block_size(&cidr));
 	b->meta.version = ++fake.version;
 	for (unsigned n = 0; n < used; n++) {
 		char handle[32];
@@ -1357,7 +1357,7 @@ static struct block *give_block(const char *cidr)
 	struct block *b;
 
 	assert_int_equal(prefix_parse(&p, cidr, NULL), 0);
-	b = block_new(&p, "edge2", wall_ns());
+	b = block_new(&p, "edge2", wall_ns(), block_size(&p));
 	b->row.digest = ++fake.version;
 	table_put(&model.blocks, &b->row);
 	return b;
@@ -1430,7 +1430,7 @@ static void put_block(const char *cidr, const char *node, const char *holder, un
 	struct block *b;
 
 	prefix_parse(&p, cidr, NULL);
-	b = block_new(&p, node, 1);
+	b = block_new(&p, node, 1, block_size(&p));
 	for (unsigned i = 0; i < count; i++) {
 		char handle[32];
 

@@ -344,6 +344,31 @@ static void test_node_addresses_from_status(void **state)
 	row_free(&n->row);
 }
 
+static void test_pod_cidrs(void **state)
+{
+	static const char *const objects[] = {
+		NODE("", ",\"spec\":{\"podCIDR\":\"10.42.1.0/24\",\"podCIDRs\":[\"10.42.1.0/24\",\"fd00::/64\"]}"),
+		NODE("", ",\"spec\":{\"podCIDRs\":[\"fd00::/64\",\"10.42.1.0/24\",\"10.42.2.0/24\"]}"),
+	};
+	struct node *n = good(NODE("", ",\"spec\":{\"podCIDR\":\"10.42.1.0/24\"}")), *agent = good(NODE("", ""));
+
+	(void)state;
+	assert_string_equal(prefix_text(&n->pod_cidr[FAMILY_V4]).s, "10.42.1.0/24");
+	assert_int_equal(n->pod_cidr[FAMILY_V6].addr.family, 0);
+	assert_true(n->row.digest != agent->row.digest);
+	kind_named("Node")->merge(&agent->row, &n->row);
+	assert_true(prefix_equal(&agent->pod_cidr[FAMILY_V4], &n->pod_cidr[FAMILY_V4]));
+	row_free(&n->row);
+	row_free(&agent->row);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		n = good(objects[i]);
+		assert_string_equal(prefix_text(&n->pod_cidr[FAMILY_V4]).s, "10.42.1.0/24");
+		assert_string_equal(prefix_text(&n->pod_cidr[FAMILY_V6]).s, "fd00::/64");
+		row_free(&n->row);
+	}
+	bad(NODE("", ",\"spec\":{\"podCIDR\":^\"10.42.1.1/24\"}"), "spec.podCIDR: 10.42.1.1/24: bits behind the prefix length are set, want 10.42.1.0/24");
+}
+
 static void test_bad_nodes(void **state)
 {
 	(void)state;
@@ -909,6 +934,7 @@ int main(void)
 		cmocka_unit_test(test_pod_digest_knows_what_matters),
 		cmocka_unit_test(test_node_addresses_from_annotations),
 		cmocka_unit_test(test_node_addresses_from_status),
+		cmocka_unit_test(test_pod_cidrs),
 		cmocka_unit_test(test_bad_nodes),
 		cmocka_unit_test(test_node_annotations_say_what_the_row_says),
 		cmocka_unit_test(test_node_merge_takes_labels_from_the_user),
