@@ -64,6 +64,7 @@ SIZE    := $(TRIPLET)-size
 BUILD_DEPS := $(if $(filter $(ARCH),$(NATIVE)),gcc,gcc-$(subst _,-,$(TRIPLET)))
 RUN_DEPS   := python3 iproute2 iputils-ping nftables
 TEST_DEPS  := $(RUN_DEPS) gcc libc6-dev python3-pytest strace procps mandoc systemd openssl iptables \
+              containernetworking-plugins \
               libcmocka-dev libmnl-dev libbearssl-dev libyaml-dev libjsmn-dev
 
 INITRAMFS_DEPS := cpio kmod xz-utils

@@ -22,6 +22,8 @@ enum { CNI_DONE = 0, CNI_FAILED = 1, CNI_LEAVE_NOTE = 75 };
 
 #define CNI_DEFAULT_SOCKET "/run/manx/manx.sock"
 #define CNI_ADDRESSES "CNI_MANX_ADDRESSES"	/* among the variables of a request: of calico-ipam */
+#define CNI_GIVEN "CNI_MANX_GIVEN"		/* the same: what a delegate gave, "ADDRESS/LEN " each */
+#define POD_CIDR_WORD "usePodCidr"	/* also with a tail: usePodCidrIPv6 */
 #define CNI_NOTE_FORMAT "%s/del/%s@%s"	/* run_dir, container id, interface */
 
 /* rules.c: what the specification says of verbs, versions and names. */
@@ -55,6 +57,7 @@ struct cni_request {
 	char *conf_text;
 	const char *command, *container, *netns, *ifname, *pod, *namespace, *uid;
 	const char *addresses;		/* not NULL: of calico-ipam, which gives only these */
+	const char *given;		/* not NULL: by another plugin, see delegate.c */
 	const char *version, *network, *handle, *key;	/* handle, key: NULL for verbs of no container */
 	int pod_fd, netns_fd;		/* rtnetlink inside the pod's namespace, and the namespace; -1: closed */
 	struct timer deadline;

@@ -190,6 +190,7 @@ static bool payload_split(struct cni_request *r, const struct str *payload)
 		{ "CNI_NETNS=", offsetof(struct cni_request, netns) },
 		{ "CNI_IFNAME=", offsetof(struct cni_request, ifname) },
 		{ CNI_ADDRESSES "=", offsetof(struct cni_request, addresses) },
+		{ CNI_GIVEN "=", offsetof(struct cni_request, given) },
 	};
 	const char *at = payload->s, *end = payload->s + payload->len, *args = "";
 

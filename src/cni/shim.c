@@ -87,7 +87,8 @@ int shim_fail(const struct shim *s, int code, const char *fmt, ...)
 	err_text(text, sizeof text, fmt, ap);
 	va_end(ap);
 	result_error(&out, s->version, code, text);
-	shim_put(STDOUT_FILENO, &out);
+	if (!s->answered)
+		shim_put(STDOUT_FILENO, &out);
 	say(text);
 	return 1;
 }
@@ -307,16 +308,18 @@ static int leave_note(const struct shim *s)
 	return rc;
 }
 
-/* The agent's error, as a line for the runtime's log. */
-static void say_error(struct shim *s, const struct str *answer)
+void shim_say_error(const struct shim *s, const struct str *answer)
 {
+	struct arena mem = { 0 };
 	struct json j;
+	(void)s;
 
 	if (json_parse(&j, str_text(answer), answer->len, NULL) < 0)
 		return;
-	const char *text = json_string(&j, json_get(&j, 0, "msg"), &s->mem);
+	const char *text = json_string(&j, json_get(&j, 0, "msg"), &mem);
 
 	say(text ? text : "failed");
+	arena_free(&mem);
 	json_free(&j);
 }
 
@@ -330,7 +333,7 @@ static int no_answer(const struct shim *s, int rc)
 	return shim_fail(s, code, "%s on %s: %s", absent ? "no agent" : "agent", s->socket, strerror(-rc));
 }
 
-static int ask_agent(struct shim *s)
+static int talk(struct shim *s)
 {
 	const bool del = shim_is(s, "DEL");
 	autostr struct str answer = { 0 };
@@ -347,10 +350,32 @@ static int ask_agent(struct shim *s)
 		return rc;
 	rc = shim_put(STDOUT_FILENO, &answer);
 	if (status)
-		say_error(s, &answer);
+		shim_say_error(s, &answer);
 	else if (rc < 0)
 		say("the result cannot be written");
-	_exit(status || rc < 0 ? 1 : 0);	/* nothing is left to flush or to give back */
+	return status || rc < 0;
+}
+
+/* With a delegate: it comes first, but goes last. */
+static int talk_behind_delegate(struct shim *s)
+{
+	const bool add = shim_is(s, "ADD"), del = shim_is(s, "DEL");
+	autostr struct str said = { 0 };
+	int rc = add ? delegate_add(s) : del ? 0 : delegate_run(s, s->verb->name, &said);
+
+	if (rc)
+		return rc;
+	rc = talk(s);
+	s->answered = add;
+	if (add ? rc : del && !rc)
+		rc |= delegate_run(s, "DEL", &said);
+	return rc;
+}
+
+static int ask_agent(struct shim *s)
+{
+	s->delegate = delegate_of(s);
+	_exit(s->delegate ? talk_behind_delegate(s) : talk(s));	/* nothing is left to flush or to give back */
 }
 
 static const struct face *face_of(const char *program)

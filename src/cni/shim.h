@@ -11,6 +11,8 @@ struct shim {
 	const char *version, *socket;
 	const struct cni_verb *verb;
 	const struct face *face;
+	bool answered;			/* stdout has its one answer */
+	const char *delegate;		/* the IPAM plugin that gives the addresses; NULL: the agent does */
 };
 
 bool shim_is(const struct shim *s, const char *verb);
@@ -22,6 +24,15 @@ int shim_put(int fd, const struct str *text);
 int shim_netns_open(const struct shim *s, const char *path);
 /* Is it the namespace that own is of?  Then only CNI_NETNS_OVERRIDE lets it be a pod's. */
 bool shim_netns_is(int netns, int own);
+
+/* The message of an error that somebody else put on stdout, as a line for the runtime's log. */
+void shim_say_error(const struct shim *s, const struct str *answer);
+
+/* delegate.c */
+const char *delegate_of(struct shim *s);
+/* Its stdout goes to *said.  0, or the exit code of a failure that was printed. */
+int delegate_run(const struct shim *s, const char *command, struct str *said);
+int delegate_add(struct shim *s);	/* its addresses go into s->payload; returns as delegate_run() */
 
 /* loopback.c: a face of its own, without an agent. */
 int loopback_run(struct shim *s);

@@ -195,7 +195,7 @@ static int take_address(struct wishes *w, const char *text)
 /* The length says what network it is in, which here is always the pod alone. */
 static int take_network(struct wishes *w, const char *text)
 {
-	return take_address(w, arena_strn(&w->r->mem, text, strcspn(text, "/")));
+	return take_address(w, arena_strn(&w->r->mem, text, strcspn(text, "/ ")));
 }
 
 /* The addresses that were read are to be assigned from pools. */
@@ -236,25 +236,54 @@ static bool is_in_use(const struct model *m, const struct addr *a)
 }
 
 /* The addresses that were read are nobody's to assign: the pod gets these, and no other. */
-static int take_outside(struct wishes *w)
+static int take_outside(struct wishes *w, const char *else_want)
 {
 	struct cni_request *r = w->r;
-	bool allowed = false;
 
-	json_bool(&r->conf, json_path(&r->conf, 0, "feature_control.ip_addrs_no_ipam"), &allowed);
-	if (!allowed)
-		return refuse(w, CNI_CONFIG, "the network configuration does not allow it (feature_control.ip_addrs_no_ipam)");
 	for (int f = 0; f < FAMILIES; f++) {
 		const struct addr *a = &w->addresses[f];
 		const struct pool *p = a->family ? model_pool_of(r->cni->model, a) : NULL;
 
 		if (p)
-			return refuse(w, CNI_CONFIG, "%s is in pool %s: want " PREFIX "ipAddrs", addr_text(a).s, p->meta.name);
+			return refuse(w, CNI_CONFIG, "%s is in pool %s: want %s", addr_text(a).s, p->meta.name, else_want);
 		if (a->family && is_in_use(r->cni->model, a))
 			return refuse(w, CNI_ADDRESS_TAKEN, "address %s is taken", addr_text(a).s);
 		r->ipam.want[f] = false;
 		r->ips[f] = *a;
 	}
+	return 0;
+}
+
+static bool allows_outside(const struct cni_request *r)
+{
+	bool allowed = false;
+
+	json_bool(&r->conf, json_path(&r->conf, 0, "feature_control.ip_addrs_no_ipam"), &allowed);
+	return allowed;
+}
+
+/* A delegate's. */
+static int read_given(struct wishes *w)
+{
+	struct cni_request *r = w->r;
+
+	w->place = "what the ipam plugin gives";
+	for (const char *at = r->given; *at; at += strcspn(at, " "), at += strspn(at, " "))
+		if (take_network(w, at) < 0)
+			return -EINVAL;
+	if (!*r->given)
+		return refuse(w, CNI_CONFIG, "no address");
+	return take_outside(w, "ipam.type calico-ipam, or the subnet " POD_CIDR_WORD);
+}
+
+/* The Node's podCIDR, asked for in the words of Calico's host-local lists. */
+static int check_pod_cidr(struct wishes *w)
+{
+	const struct cni_request *r = w->r;
+
+	w->place = "ipam.type host-local, subnet " POD_CIDR_WORD;
+	if (json_is(&r->conf, json_path(&r->conf, 0, "ipam.type"), "host-local") && r->cni->model->config->ipam != IPAM_PODCIDR)
+		return refuse(w, CNI_CONFIG, "wants ipam = podcidr in the agent's configuration");
 	return 0;
 }
 
@@ -280,7 +309,9 @@ static int read_addresses(struct wishes *w)
 	if (!outside)
 		return 0;
 	annotation(w, PREFIX "ipAddrsNoIpam", false);
-	return each_of_text(w, outside, take_address) < 0 ? -EINVAL : take_outside(w);
+	if (!allows_outside(w->r))
+		return refuse(w, CNI_CONFIG, "the network configuration does not allow it (feature_control.ip_addrs_no_ipam)");
+	return each_of_text(w, outside, take_address) < 0 ? -EINVAL : take_outside(w, PREFIX "ipAddrs");
 }
 
 /* --- the MAC --- */
@@ -329,7 +360,11 @@ int wishes_read(struct cni_request *r, struct err *e)
 {
 	struct wishes w = { .r = r, .e = e };
 
-	if (find_sources(&w) < 0 || read_families(&w) < 0 || read_pools(&w, FAMILY_V4) < 0 || read_pools(&w, FAMILY_V6) < 0 ||
+	if (find_sources(&w) < 0)
+		return w.code;
+	if (r->given)
+		return read_given(&w) < 0 || read_mac(&w) < 0 ? w.code : CNI_OK;
+	if (check_pod_cidr(&w) < 0 || read_families(&w) < 0 || read_pools(&w, FAMILY_V4) < 0 || read_pools(&w, FAMILY_V6) < 0 ||
 	    choose_families(&w) < 0 || read_addresses(&w) < 0 || read_mac(&w) < 0)
 		return w.code;
 	return CNI_OK;
