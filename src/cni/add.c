@@ -29,6 +29,7 @@ static void add_undo(struct cni_request *r)
 	const struct endpoint *ep = r->made ? table_find(&c->model->endpoints, r->key) : NULL;
 
 	if (ep) {
+		shape_drop(c, ep);
 		reaper_take(c->reaper, &c->nl, ep->ifindex);
 		table_del(&c->model->endpoints, r->key);
 	}

@@ -209,7 +209,8 @@ static int compare(struct cni *c, const struct endpoint *ep, struct end ends[END
 		return rc;
 	if (ep->rc < 0)
 		return err_set(e, ESTALE, "%s", ep->why);
-	if ((rc = compare_parts(&c->nl, &ends[HOST_END], e)) < 0)
+	if ((rc = compare_parts(&c->nl, &ends[HOST_END], e)) < 0 ||
+	    (shape_is_wanted(ep) && (rc = shape_check(c, ep, e)) < 0))
 		return rc;
 	return compare_parts(&c->pod_nl, &ends[POD_END], e);
 }

@@ -184,13 +184,23 @@ void further_name(char out[16], const char *container, const char *ifname);	/* o
 int further_rules(struct nl *pod, const struct end *end, struct err *e);
 
 /*
- * ports.c: the capability portMappings.  take: the request's ports become the endpoint's, and are kept beside the
- * socket for the next agent; CNI_OK, or a code with *e.
+ * ports.c: the capabilities portMappings and bandwidth.  take: what the request has of them becomes the endpoint's, and
+ * is kept beside the socket for the next agent; CNI_OK, or a code with *e.
  */
 int ports_take(struct cni_request *r, struct endpoint *ep, struct err *e);
+bool ports_kept(const struct endpoint *ep);	/* is there a file of it? */
 void ports_forget(const struct cni *c, const char *container, const char *ifname);
 void ports_recall(struct cni *c, struct endpoint *ep);
 void ports_sweep(const struct cni *c);	/* of attachments that are gone */
+
+/* shape.c: the capability bandwidth. */
+int shape_read(const struct json *j, json_value v, struct endpoint *ep, struct err *e);	/* 0, or -EINVAL with *e */
+bool shape_is_wanted(const struct endpoint *ep);
+int shape_put(struct cni *c, const struct endpoint *ep, struct err *e);	/* repeatable; 0 or -errno */
+int shape_check(struct cni *c, const struct endpoint *ep, struct err *e);	/* 0, -ESTALE: it is not as put, -errno */
+void shape_drop(struct cni *c, const struct endpoint *gone);	/* what does not go with the link */
+void shape_name(char out[16], const char *host_if);		/* of the device that what the pod sends waits behind */
+const struct endpoint *shape_owner(const struct cni *c, const char *link);	/* whose such a device is, or NULL */
 
 /* guard.c: repairs host ends that somebody changes. */
 struct guard *guard_start(struct cni *c, struct err *e);	/* NULL with *e */

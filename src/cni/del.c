@@ -69,7 +69,8 @@ void del_begin(struct cni_request *r)
 	if (ep) {
 		memcpy(r->ips, ep->ips, sizeof r->ips);
 		r->dead_link = ep->ifindex;
-		if (ep->host_port_count)
+		shape_drop(c, ep);
+		if (ports_kept(ep))
 			ports_forget(c, r->container, r->ifname);
 		table_del(&c->model->endpoints, r->key);
 	}

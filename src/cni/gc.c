@@ -85,6 +85,8 @@ static void drop_dead(struct gc *gc)
 		if (strcmp(ep->network, gc->r->network) != 0 || is_listed(gc, ep->container, ep->ifname) || is_live(c, ep))
 			continue;
 		log_info("cni", "GC: %s is gone and nobody's", ep->row.key);
+		shape_drop(c, ep);
+		ports_forget(c, ep->container, ep->ifname);
 		table_del(&c->model->endpoints, ep->row.key);
 	}
 }

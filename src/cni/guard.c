@@ -1,8 +1,8 @@
 /*
  * Keeps the host end of each pod's link as ADD made it.  The kernel says when
  * somebody sets one down, gives it another name, MTU, MAC or alias, takes its address or
- * a neighbour away or lets it age, or changes a setting; then all that the end should have is
- * written again, as by an ADD that is repeated.
+ * a neighbour away or lets it age, changes a setting or its bandwidth's traffic control; then
+ * all that the end should have is written again, as by an ADD that is repeated.
  *
  * A filter keeps from us what an ADD does itself, and the ageing neighbours of a busy
  * uplink.
@@ -45,7 +45,7 @@ enum {
 	SETTING_LEN = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct netconfmsg)) + 2 * (NLA_HDRLEN + 4),
 	ATTRIBUTE = SKF_AD_OFF + SKF_AD_NLATTR,	/* its place, or 0: type in X, from A on */
 };
-enum { LINK = 8, OTHER = 32, NEIGH = 38, SETTING = 43, DROP = 45, PASS = 46 };	/* places in the filter */
+enum { GONE = 12, LINK = 15, OTHER = 39, NEIGH = 45, SETTING = 50, DROP = 52, PASS = 53 };	/* places in the filter */
 enum { POD_INDEX = 0xf0000 };	/* some of these bits are set in each index that link.c chooses */
 
 #define WORD(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
@@ -66,31 +66,39 @@ static int events_filter(struct nl *nl, uint32_t own, unsigned mtu)
 		IF(4, htons(RTM_NEWNEIGH), NEIGH, 5),
 		IF(5, htons(RTM_DELNEIGH), NEIGH, 6),
 		IF(6, htons(RTM_NEWNETCONF), SETTING, 7),
-		IF(7, htons(RTM_NEWLINK), LINK, DROP),
+		IF(7, htons(RTM_NEWLINK), LINK, 8),
+		IF(8, htons(RTM_DELQDISC), PASS, 9),
+		IF(9, htons(RTM_NEWQDISC), PASS, 10),
+		IF(10, htons(RTM_DELTFILTER), PASS, 11),
+		IF(11, htons(RTM_DELLINK), GONE, DROP),
+		/* the device of a pod's bandwidth */
+		[GONE] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_NAME),
+		[13] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xffffff00),
+		IF(14, WORD('b', 'w', 'p', 0), PASS, DROP),
 		/* a pod's, not a new one (all its flags changed), that is down or has another MAC, MTU or alias */
 		[LINK] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_NAME),
-		IF(9, WORD('c', 'a', 'l', 'i'), 10, OTHER),
-		[10] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_CHANGE),
-		IF(11, ~0u, DROP, 12),
-		[12] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_FLAGS),
-		[13] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(IFF_UP), 0, PASS - 13 - 1),
-		FIRST_WORD_OF(14, IFLA_ADDRESS),
-		IF(19, WORD(0xee, 0xee, 0xee, 0xee), 20, PASS),
-		FIRST_WORD_OF(20, IFLA_MTU),
-		IF(25, htonl(mtu), 26, PASS),
-		FIRST_WORD_OF(26, IFLA_IFALIAS),
-		IF(31, WORD('m', 'a', 'n', 'x'), DROP, PASS),
+		IF(16, WORD('c', 'a', 'l', 'i'), 17, OTHER),
+		[17] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_CHANGE),
+		IF(18, ~0u, DROP, 19),
+		[19] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_FLAGS),
+		[20] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(IFF_UP), 0, PASS - 20 - 1),
+		FIRST_WORD_OF(21, IFLA_ADDRESS),
+		IF(26, WORD(0xee, 0xee, 0xee, 0xee), 27, PASS),
+		FIRST_WORD_OF(27, IFLA_MTU),
+		IF(32, htonl(mtu), 33, PASS),
+		FIRST_WORD_OF(33, IFLA_IFALIAS),
+		IF(38, WORD('m', 'a', 'n', 'x'), DROP, PASS),
 		/* a pod's by its alias, with another name */
 		FIRST_WORD_OF(OTHER, IFLA_IFALIAS),
-		IF(37, WORD('m', 'a', 'n', 'x'), PASS, DROP),
+		IF(44, WORD('m', 'a', 'n', 'x'), PASS, DROP),
 		/* of our kind, taken away by hand, or of a pod's link */
 		[NEIGH] = BPF_STMT(BPF_LD | BPF_H | BPF_ABS, NEIGH_STATE),
-		IF(39, htons(NUD_PERMANENT), PASS, 40),
-		IF(40, htons(NUD_FAILED), PASS, 41),
-		[41] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NEIGH_INDEX),
-		[42] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(POD_INDEX), PASS - 42 - 1, DROP - 42 - 1),
+		IF(46, htons(NUD_PERMANENT), PASS, 47),
+		IF(47, htons(NUD_FAILED), PASS, 48),
+		[48] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NEIGH_INDEX),
+		[49] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(POD_INDEX), PASS - 49 - 1, DROP - 49 - 1),
 		[SETTING] = BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-		IF(44, SETTING_LEN, PASS, DROP),
+		IF(51, SETTING_LEN, PASS, DROP),
 		[DROP] = BPF_STMT(BPF_RET | BPF_K, 0),
 		[PASS] = BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 	};
@@ -155,9 +163,30 @@ static int of_setting(const struct cni *c, const struct nlmsghdr *h)
 	       (nl_attr_u32(tb[NETCONFA_PROXY_NEIGH], &proxy) && proxy) ? (int)index : 0;
 }
 
+/* Of a pod's bandwidth: on its host end, or on the device behind it. */
+static int of_traffic_control(const struct cni *c, const struct nlmsghdr *h)
+{
+	const int index = rtnl_tc_index(h);
+	const struct endpoint *ep = link_owner(c, index);
+	char name[IF_NAMESIZE];
+
+	if (!ep && index > 0 && if_indextoname((unsigned)index, name))
+		ep = shape_owner(c, name);
+	return ep && shape_is_wanted(ep) ? ep->ifindex : 0;
+}
+
+static int of_gone_link(const struct cni *c, const struct nlmsghdr *h)
+{
+	const struct endpoint *ep;
+	struct rtnl_link l;
+
+	return rtnl_link_parse(h, &l) && (ep = shape_owner(c, l.name)) ? ep->ifindex : 0;
+}
+
 static const struct { uint16_t type; int (*index)(const struct cni *c, const struct nlmsghdr *h); } looks[] = {
 	{ RTM_NEWLINK, of_link }, { RTM_DELADDR, of_address }, { RTM_NEWNEIGH, of_neighbour }, { RTM_DELNEIGH, of_neighbour },
-	{ RTM_NEWNETCONF, of_setting },
+	{ RTM_NEWNETCONF, of_setting }, { RTM_NEWQDISC, of_traffic_control }, { RTM_DELQDISC, of_traffic_control },
+	{ RTM_DELTFILTER, of_traffic_control }, { RTM_DELLINK, of_gone_link },
 };
 
 /* ---- repair ---- */
@@ -202,7 +231,7 @@ static void on_readable(struct watch *w, uint32_t events)
 
 struct guard *guard_start(struct cni *c, struct err *e)
 {
-	static const unsigned groups[] = { RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR, RTNLGRP_NEIGH, RTNLGRP_IPV4_NETCONF, 0 };
+	static const unsigned groups[] = { RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR, RTNLGRP_NEIGH, RTNLGRP_IPV4_NETCONF, RTNLGRP_TC, 0 };
 	struct guard *g = xcalloc(1, sizeof *g);
 	int rc = nl_open(&g->events, NETLINK_ROUTE, groups);
 

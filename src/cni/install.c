@@ -46,7 +46,7 @@ static int put_loopback(const char *dir, struct err *e)
 /* capabilities: what a runtime may pass on in runtimeConfig. */
 static void network_list(struct str *out, const char *socket)
 {
-	static const char *const capabilities[] = { "portMappings", "ips", "mac", "io.kubernetes.cri.pod-annotations" };
+	static const char *const capabilities[] = { "portMappings", "bandwidth", "ips", "mac", "io.kubernetes.cri.pod-annotations" };
 	struct json_out o = { .to = out };
 
 	json_open(&o, NULL, '{');

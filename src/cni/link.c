@@ -247,6 +247,16 @@ static int host_refresh(struct cni *c, const struct end *host, const struct rtnl
 	return nl_commit(nl, NULL, e);
 }
 
+/* What is as it should be is not touched: a bucket that is put anew begins full. */
+static int shape(struct cni *c, const struct endpoint *ep, struct err *e)
+{
+	struct err ignored;
+
+	if (!shape_is_wanted(ep) || shape_check(c, ep, &ignored) == 0)
+		return 0;
+	return shape_put(c, ep, e);
+}
+
 int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e)
 {
 	struct end ends[ENDS];
@@ -258,7 +268,7 @@ int link_refresh(struct cni *c, const struct endpoint *ep, struct err *e)
 	ends_of(ends, ep, 0);
 	rc = host_refresh(c, &ends[HOST_END], &l, e);
 	end_write_files(&ends[HOST_END]);
-	return rc;
+	return rc ? rc : shape(c, ep, e);
 }
 
 /* The pod's end, in one batch on the socket that the plugin opened there. */
@@ -295,7 +305,10 @@ static int make(struct cni_request *r, struct endpoint *ep, int *code, struct er
 		return rc;
 	*code = CNI_IO;
 	if ((rc = pod_settings(r, &ends[POD_END], again ? &links[POD_END] : NULL, e)) < 0 ||
-	    (rc = further_rules(&r->cni->pod_nl, &ends[POD_END], e)) < 0) {
+	    (rc = further_rules(&r->cni->pod_nl, &ends[POD_END], e)) < 0 || (rc = shape(r->cni, ep, e)) < 0) {
+		if (rc == -EOPNOTSUPP || rc == -ENOENT)		/* no such link, queueing discipline or filter */
+			*code = CNI_KERNEL;
+		shape_drop(r->cni, ep);
 		if (r->made)
 			reaper_take(r->cni->reaper, &r->cni->nl, ep->ifindex);
 		r->made = false;

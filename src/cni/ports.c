@@ -1,6 +1,6 @@
 /*
- * The capability portMappings.  A pod's host ports are in its row, from which the
- * rules are made; and, as the runtime gave them, in a file beside the agent's socket,
+ * The capability portMappings, and the keeping of bandwidth.  A pod's host ports are in its
+ * row, from which the rules are made; and, as the runtime gave them, in a file beside the agent's socket,
  * written before the ADD is answered, since the next agent must know them and the
  * kernel's table may be gone by then.  run_dir ends with the node's boot, as pods do.
  */
@@ -181,16 +181,31 @@ static void file_path(const struct cni *c, const char *container, const char *if
 	snprintf(path, CONFIG_PATH_MAX + 256, "%s/ports/%s@%s", c->model->config->run_dir, container, ifname);
 }
 
-static int keep(struct cni_request *r, json_value list, struct err *e)
+static const char *const kept[] = { "portMappings", "bandwidth" };
+
+static int keep(struct cni_request *r, json_value runtime, struct err *e)
 {
 	char dir[CONFIG_PATH_MAX + 8], path[CONFIG_PATH_MAX + 256];
-	size_t len;
-	const char *raw = json_raw(&r->conf, list, &len);
+	autostr struct str text = { 0 };
+	struct json_out o = { .to = &text };
 	int rc;
+
+	json_open(&o, NULL, '{');
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		json_value v = json_get(&r->conf, runtime, kept[i]);
+		size_t len;
+
+		if (json_type(&r->conf, v) == JSON_NULL)
+			continue;
+		const char *raw = json_raw(&r->conf, v, &len);
+
+		json_put_raw(&o, kept[i], raw, len);
+	}
+	json_close(&o, '}');
 
 	dir_path(r->cni, dir);
 	file_path(r->cni, r->container, r->ifname, path);
-	if ((rc = fs_mkdirs(dir, 0700)) < 0 || (rc = fs_replace(AT_FDCWD, path, raw, len, 0600)) < 0)
+	if ((rc = fs_mkdirs(dir, 0700)) < 0 || (rc = fs_replace(AT_FDCWD, path, text.s, text.len, 0600)) < 0)
 		return err_set(e, -rc, "%s: %s", path, strerror(-rc));
 	r->ports_kept = true;
 	return 0;
@@ -204,17 +219,32 @@ void ports_forget(const struct cni *c, const char *container, const char *ifname
 	unlink(path);
 }
 
+bool ports_kept(const struct endpoint *ep)
+{
+	return ep->host_port_count || shape_is_wanted(ep);
+}
+
+static int read_kept(const struct json *j, json_value from, struct endpoint *ep, struct err *e)
+{
+	if (read_ports(j, json_get(j, from, kept[0]), &ep->row.mem, ep, e) < 0)
+		return -EINVAL;
+	if (shape_read(j, json_get(j, from, kept[1]), ep, e) == 0)
+		return 0;
+	err_prefix(e, "bandwidth: ");
+	return -EINVAL;
+}
+
 int ports_take(struct cni_request *r, struct endpoint *ep, struct err *e)
 {
-	json_value list = json_get(&r->conf, json_get(&r->conf, 0, "runtimeConfig"), "portMappings");
+	json_value runtime = json_get(&r->conf, 0, "runtimeConfig");
 
-	if (read_ports(&r->conf, list, &ep->row.mem, ep, e) < 0)
+	if (read_kept(&r->conf, runtime, ep, e) < 0)
 		return CNI_CONFIG;
-	if (!ep->host_port_count)
+	if (!ports_kept(ep))
 		return CNI_OK;
 	if (claim(r->cni, ep, e) < 0)
 		return CNI_PORT_TAKEN;
-	return keep(r, list, e) < 0 ? CNI_IO : CNI_OK;
+	return keep(r, runtime, e) < 0 ? CNI_IO : CNI_OK;
 }
 
 void ports_recall(struct cni *c, struct endpoint *ep)
@@ -236,7 +266,7 @@ void ports_recall(struct cni *c, struct endpoint *ep)
 		log_warn("cni", "%s: %s", path, e.text);
 		return;
 	}
-	if (read_ports(&j, 0, &ep->row.mem, ep, &e) < 0 || claim(c, ep, &e) < 0) {
+	if (read_kept(&j, 0, ep, &e) < 0 || claim(c, ep, &e) < 0) {
 		log_warn("cni", "%s: %s", path, e.text);
 		ep->host_port_count = 0;
 	}

@@ -27,6 +27,7 @@ enum { RECOVER_RETRY_MS = 1000 };
 struct found {
 	int ifindex;
 	bool dead;			/* the last agent gave it to its reaper */
+	bool ifb;			/* not a host end, but what is behind one */
 	struct rtnl_link link;
 	char network[201], container[201], ifname[16];
 	char handle[410];
@@ -81,7 +82,10 @@ static void on_link(void *ctx, const struct nlmsghdr *h)
 	struct found f = { 0 };
 	struct rtnl_link l;
 
-	if (!rtnl_link_parse(h, &l) || strcmp(l.kind, "veth") != 0 || !alias_read(l.alias, &f))
+	if (!rtnl_link_parse(h, &l))
+		return;
+	f.ifb = strcmp(l.kind, "ifb") == 0;
+	if ((!f.ifb && strcmp(l.kind, "veth") != 0) || !alias_read(l.alias, &f))
 		return;
 	f.ifindex = l.index;
 	f.dead = reaper_has(&l);
@@ -131,7 +135,7 @@ static struct found *holder(struct recovery *rec, const char *handle, const stru
 	for (unsigned i = 0; i < rec->count; i++) {
 		struct found *at = &rec->pods[i];
 
-		if (at->dead || strcmp(at->handle, handle) != 0)
+		if (at->dead || at->ifb || strcmp(at->handle, handle) != 0)
 			continue;
 		*lives = true;
 		if (addr_equal(&at->ips[f], ip))
@@ -242,7 +246,7 @@ static void endpoint_adopt(struct cni *c, const struct found *f)
 	ep->row.digest = end_digest(ep);
 	table_put(&c->model->endpoints, &ep->row);
 	ends_of(ends, ep, 0);
-	if (link_is_altered(&f->link, &ends[HOST_END]))
+	if (link_is_altered(&f->link, &ends[HOST_END]) || shape_is_wanted(ep))
 		link_refresh(c, ep, NULL);
 	else			/* the last agent may have died between its answer and these */
 		end_write_files(&ends[HOST_END]);
@@ -301,7 +305,7 @@ static void link_recover(struct cni *c, const struct found *f)
 		reaper_wake(c->reaper);
 	else if (f->ips[0].family || f->ips[1].family)
 		endpoint_adopt(c, f);
-	else
+	else if (!f->ifb)
 		reaper_take(c->reaper, &c->nl, f->ifindex);
 }
 
@@ -321,6 +325,9 @@ void cni_recover(struct cni *c)
 	ipam_each_own(c->ipam, on_held, &rec);
 	for (unsigned i = 0; i < rec.count; i++)
 		link_recover(c, &rec.pods[i]);
+	for (unsigned i = 0; i < rec.count; i++)	/* when all pods are known */
+		if (rec.pods[i].ifb && !rec.pods[i].dead && !shape_owner(c, rec.pods[i].link.name))
+			reaper_take(c->reaper, &c->nl, rec.pods[i].ifindex);
 	if (rec.count)
 		log_info("cni", "%u pods found in the kernel", c->model->endpoints.count);
 	free(rec.pods);

@@ -156,6 +156,9 @@ struct host_port {
 	uint16_t number, target;	/* of the node, of the pod */
 };
 
+/* The capability bandwidth, one way.  rate 0: unlimited. */
+struct shaping { uint64_t rate, burst; };	/* bits a second; bits */
+
 /*
  * An attachment on this node: what one CNI ADD made.  The route and the rules
  * of it are wanted exactly while this row exists.
@@ -173,6 +176,7 @@ struct endpoint {
 	struct addr ips[FAMILIES];
 	const struct host_port *host_ports;
 	unsigned host_port_count;
+	struct shaping to_pod, from_pod;
 	int rc;				/* written by reconcilers: 0, or the first -errno of this row's objects ... */
 	char why[160];			/* ... its text ... */
 	bool of_rules;			/* ... and whether it is of rules or of routes */

@@ -89,6 +89,8 @@ void rtnl_veth_put(struct nl *nl, const struct rtnl_veth *v);
 void rtnl_vxlan_put(struct nl *nl, const struct rtnl_link *l, int uplink);	/* up; uplink 0: bound to none */
 /* Down, and to and from anywhere.  -EEXIST also when there is such a device of another name, as the module brings one. */
 void rtnl_ipip_put(struct nl *nl, const char *name);
+/* An ifb device, up: what is redirected to it goes on where it came from, behind the device's root. */
+void rtnl_ifb_put(struct nl *nl, const char *name, unsigned mtu);
 void rtnl_link_get(struct nl *nl, const char *name, int index);	/* name NULL: by index; the answer is data */
 /* By index; index 0: by name. */
 void rtnl_link_up(struct nl *nl, int index, const char *name);
@@ -103,6 +105,17 @@ void rtnl_group_del(struct nl *nl, uint32_t group);	/* never group 0, where ever
 /* False when h is no link (a bridge's port counts as none). */
 bool rtnl_link_parse(const struct nlmsghdr *h, struct rtnl_link *l);
 void rtnl_link_dump_request(struct nl *nl);
+
+/* A token bucket: bytes a second, bytes that may go at once, bytes that wait or go. */
+struct rtnl_tbf { uint64_t rate; uint32_t burst, limit; };
+void rtnl_tbf_put(struct nl *nl, int ifindex, const struct rtnl_tbf *t);	/* at the root, in place of what is there */
+void rtnl_redirect_put(struct nl *nl, int ifindex, int to);	/* all that comes in; repeatable */
+void rtnl_qdisc_dump_request(struct nl *nl, int ifindex);	/* of one link */
+void rtnl_filter_dump_request(struct nl *nl, int ifindex);	/* of what comes in by one link */
+/* False when h is no token bucket at a root; the kernel does not tell its burst in bytes, it is left 0. */
+bool rtnl_tbf_parse(const struct nlmsghdr *h, int *ifindex, struct rtnl_tbf *t);
+int rtnl_redirect_parse(const struct nlmsghdr *h);	/* where to; 0: it is no redirection */
+int rtnl_tc_index(const struct nlmsghdr *h);		/* the link of a message about traffic control; 0: it is none */
 
 void rtnl_addr_put(struct nl *nl, const struct rtnl_addr *a);	/* IPv6: without DAD */
 void rtnl_addr_del(struct nl *nl, const struct rtnl_addr *a);

@@ -101,6 +101,19 @@ void rtnl_ipip_put(struct nl *nl, const char *name)
 	nl_end(nl, h);
 }
 
+void rtnl_ifb_put(struct nl *nl, const char *name, unsigned mtu)
+{
+	struct nlmsghdr *h = link_begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, name, IFF_UP, "link (IFB)");
+	struct nlattr *info;
+
+	mnl_attr_put_u32(h, IFLA_MTU, mtu);
+	one_queue(h);
+	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "ifb");
+	mnl_attr_nest_end(h, info);
+	nl_end(nl, h);
+}
+
 void rtnl_link_get(struct nl *nl, const char *name, int index)
 {
 	struct nlmsghdr *h = link_begin(nl, RTM_GETLINK, 0, name ? 0 : index, name, 0, "link");
