@@ -408,7 +408,7 @@ check-cluster: all image | deps-cluster
 
 # The upstream end-to-end suite's specs of NetworkPolicy and pod networking: a quarter of an hour.
 check-conformance: all image | deps-cluster
-	@cross/deps.sh curl && python3 tests/cluster/conformance.py
+	@cross/deps.sh curl netcat-openbsd && python3 tests/cluster/conformance.py
 
 cluster: all image | deps-cluster
 	@tests/cluster/cluster.py

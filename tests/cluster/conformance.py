@@ -19,22 +19,23 @@ FOCUS = r"Netpol NetworkPolicy between server and client|Networking Granular Che
 SKIP = ["Disruptive", r"Feature:(SCTP|IPv6|Networking-IPv6)"]
 
 
-def curl(bin_dir):
-    """agnhost's image with the programs that the networking specs call in it: a curl with its libraries."""
-    path = bin_dir / "agnhost-curl.tar"
+def full_image(bin_dir):
+    """agnhost's image with what the networking specs call in it: curl, an nc that speaks UDP, and a
+    shell that calls it (busybox' own has an nc built in), with their libraries."""
+    path = bin_dir / "agnhost-full.tar"
     if path.exists():
         return path
     with tempfile.TemporaryDirectory(dir=bin_dir) as tmp:
         root = clusters.agnhost_root(bin_dir, tmp)
-        wanted = [shutil.which("curl")]
-        wanted += re.findall(r"(/\S+) \(0x", run(["ldd", wanted[0]]).stdout)
-        for name in wanted:
-            target = root / name.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(os.path.realpath(name), target)
-        if not (root / "bin" / "curl").exists():
-            (root / "bin" / "curl").symlink_to(wanted[0])
-        clusters.image(bin_dir, "agnhost-curl", clusters.AGNHOST, root, "/agnhost")
+        for name, program in (("curl", "curl"), ("nc", "nc.openbsd"), ("sh", "dash")):
+            source = shutil.which(program)
+            (root / "bin" / name).unlink(missing_ok=True)
+            shutil.copy2(source, root / "bin" / name)
+            for library in re.findall(r"(/\S+) \(0x", run(["ldd", source]).stdout):
+                target = root / library.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(os.path.realpath(library), target)
+        clusters.image(bin_dir, "agnhost-full", clusters.AGNHOST, root, "/agnhost")
     return path
 
 
@@ -51,7 +52,7 @@ def main(argv):
     skip = SKIP + ([] if has_sctp() else ["SCTP"])
     with clusters.Cluster(2) as cluster:
         for node in cluster.nodes:
-            node.import_image(curl(folder))
+            node.import_image(full_image(folder))
         cluster.install_manx()
         return subprocess.run(cluster.argv(
             str(folder / "e2e.test"), "--kubeconfig", str(cluster.config), "--provider=local", "--num-nodes=2", "--disable-log-dump",
