@@ -73,7 +73,7 @@ static int next_certificate(struct kube_login *l, const char **text, struct x509
 
 static int read_anchors(struct kube_login *l, const char *text, const char *name, struct err *e)
 {
-	br_x509_trust_anchor all[ANCHORS_MAX];
+	br_x509_trust_anchor all[ANCHORS_MAX] = { 0 };
 	struct x509 c;
 	int rc;
 
@@ -85,9 +85,11 @@ static int read_anchors(struct kube_login *l, const char *text, const char *name
 				.dn = { (uint8_t *)c.subject.p, der_left(&c.subject) }, .pkey = c.key,
 				.flags = c.ca ? BR_X509_TA_CA : 0 };
 	}
+	if (rc < 0 || l->anchor_count == 0)
+		return rc < 0 ? rc : err_set(e, EINVAL, "no CA certificate that can be used");
 	l->anchors = arena_alloc(&l->mem, l->anchor_count * sizeof *all);
 	memcpy(l->anchors, all, l->anchor_count * sizeof *all);
-	return rc < 0 || l->anchor_count ? rc : err_set(e, EINVAL, "no CA certificate that can be used");
+	return 0;
 }
 
 static int read_chain(struct kube_login *l, const char *text, struct err *e)
