@@ -214,7 +214,7 @@ image_module_goes_and_comes() {
 image_module_is_loaded() {
 	rmmod ipip
 	eventually 5 image_lacks_ipip
-	printf '#!/bin/sh\necho "$@" >/run/wanted\nexec /bin/insmod /lib/modules/*-ipip.ko\n' >/run/modprobe
+	printf '#!/bin/sh\necho "$@" >>/run/wanted\nexec /bin/insmod /lib/modules/*-ipip.ko\n' >/run/modprobe
 	chmod +x /run/modprobe
 	echo /run/modprobe >/proc/sys/kernel/modprobe
 	image_agent_is_started_again
