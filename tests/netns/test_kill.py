@@ -167,7 +167,7 @@ def test_agent_that_is_killed_at_any_system_call(world, tmp_path, verb, which):
     with bystanders(world):
         dead = [world.kill_agent(verb, which, point) for point in spread(points)]
     print("%d of %d kills, of %d calls" % (sum(dead), len(dead), len(points)))
-    assert sum(dead) > 0.8 * len(dead), "strace killed nothing"
+    assert sum(dead) >= len(dead) // 2, "strace killed next to nothing"
 
 
 @pytest.mark.parametrize("verb", ["ADD", "DEL", "CHECK"])
