@@ -23,12 +23,21 @@ void ask_push_first(struct ipam *ipam, struct ipam_ask *a)
 	ipam->asks[a->family] = a;
 }
 
+/* It waits no more: a claim for it is nobody's. */
+static void ask_leaves(struct ipam *ipam, const struct ipam_ask *a)
+{
+	if (ipam->claims[a->family].of == a)
+		ipam->claims[a->family].of = NULL;
+}
+
 static struct ipam_ask *ask_pop(struct ipam *ipam, int family)
 {
 	struct ipam_ask *a = ipam->asks[family];
 
 	if (a && !(ipam->asks[family] = a->next))
 		ipam->asks_tail[family] = &ipam->asks[family];
+	if (a)
+		ask_leaves(ipam, a);
 	return a;
 }
 
@@ -104,6 +113,7 @@ static bool ask_withdraw(struct ipam *ipam, struct ipam_ask *a)
 	*at = a->next;
 	if (!*at)
 		ipam->asks_tail[a->family] = at;
+	ask_leaves(ipam, a);
 	return true;
 }
 
@@ -118,9 +128,10 @@ void ipam_cancel(struct ipam *ipam, struct ipam_request *r)
 
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e)
 {
-	struct ipam_ask *a = code ? ask_pop(ipam, family) : NULL;
+	struct ipam_ask *a = code ? ipam->claims[family].of : NULL;
 
-	if (a && !reserve_lend(ipam, a))
+	ipam->claims[family].of = NULL;
+	if (a && ask_withdraw(ipam, a) && !reserve_lend(ipam, a))
 		ask_fail(ipam, a, code, e);
 	ipam_kick(ipam);	/* the next one may want another pool */
 }

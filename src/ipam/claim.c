@@ -188,15 +188,18 @@ static bool cidr_taken(const struct ipam *ipam, const struct prefix *cidr)
 	return false;
 }
 
-/* The block that a fixed address belongs to, in the pool that holds it. */
-static bool fixed_cidr(const struct ipam *ipam, const struct addr *fixed, struct prefix *cidr)
+/* The block that a fixed address belongs to, in the pool that holds it.  0, or negative with *e. */
+static int fixed_cidr(const struct ipam *ipam, const struct addr *fixed, struct prefix *cidr, struct err *e)
 {
 	const struct pool *p = model_pool_of(ipam->model, fixed);
 
 	if (!p)
-		return false;
+		return err_set(e, EADDRNOTAVAIL, "address %s is in no pool", addr_text(fixed).s);
 	*cidr = prefix_mask((struct prefix){ *fixed, p->block_size });
-	return !cidr_taken(ipam, cidr);
+	if (!cidr_taken(ipam, cidr))
+		return 0;
+	return err_set(e, EADDRNOTAVAIL, "address %s: its block %s overlaps one of another size, from before pool %s was edited",
+		       addr_text(fixed).s, prefix_text(cidr).s, p->meta.name);
 }
 
 static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct prefix *cidr)
@@ -274,6 +277,8 @@ void claim_start(struct ipam *ipam, int family)
 		return;
 	const struct ipam_request *first = ipam->asks[family]->request;
 
+	c->of = ipam->asks[family];
+
 	if (podcidr_is_on(ipam)) {
 		podcidr_refuse(ipam, first, family, &e);
 		claim_end(c, 101, &e);
@@ -281,8 +286,7 @@ void claim_start(struct ipam *ipam, int family)
 	}
 
 	if (first->fixed[family].family) {
-		if (!fixed_cidr(ipam, &first->fixed[family], &cidr)) {
-			err_set(&e, EADDRNOTAVAIL, "address %s is in no pool", addr_text(&first->fixed[family]).s);
+		if (fixed_cidr(ipam, &first->fixed[family], &cidr, &e) < 0) {
 			claim_end(c, IPAM_NO_ADDRESS, &e);
 			return;
 		}

@@ -35,6 +35,7 @@ struct release {
 enum claim_step { CLAIM_NONE, CLAIM_PENDING, CLAIM_BLOCK, CLAIM_CONFIRM, CLAIM_DROP };
 struct claim {
 	struct ipam *ipam;
+	struct ipam_ask *of;		/* whom it is for; NULL: nobody who still waits */
 	int family;
 	enum claim_step step;
 	struct prefix cidr;
@@ -155,7 +156,7 @@ int ask_assign(struct ipam *ipam, struct block *copy, const struct block_owner *
 bool has_room(const struct ipam *ipam, const struct block *b);
 /* May an own block's addresses go to r? */
 bool block_serves(const struct ipam *ipam, const struct block *b, int family, const struct ipam_request *r);
-/* Code 0: a block more; otherwise the first waiting ask of that family fails with code and text. */
+/* Code 0: a block more; otherwise the ask that the claim was for fails with code and text. */
 void ipam_claimed(struct ipam *ipam, int family, int code, const struct err *e);
 
 /* ipam.c */

@@ -254,6 +254,17 @@ static void on_released(void *ctx)
 	((struct pod_request *)ctx)->releasing = false;
 }
 
+/* With what its request asks for. */
+static void ask_again(unsigned n)
+{
+	const struct addr fixed = pods[n].request.fixed[FAMILY_V4];
+
+	ask(n, false, false);
+	pods[n].request.want[FAMILY_V4] = true;
+	pods[n].request.fixed[FAMILY_V4] = fixed;
+	ipam_assign(ipam, &pods[n].request);
+}
+
 static void give_back(unsigned n)
 {
 	pods[n].has = false;
@@ -612,6 +623,45 @@ static void a_fixed_address_claims_its_block_or_joins_it(void **state)
 	assert_true(is_from(1, "10.42.0.201/32") && is_from(2, "10.42.0.7/32"));
 	assert_int_equal(model.blocks.count, 2);
 	assert_agreement();
+}
+
+/* One that came meanwhile, and before it in the queue, has nothing to do with it. */
+static void a_failed_claim_fails_whom_it_was_for(void **state)
+{
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/24", 26);
+	ask(0, true, false);
+	for (int i = 0; i < 100 && !fake.queued; i++)
+		loop_turn(&loop, 0);
+	assert_int_equal(fake.queued, 1);
+	ask(2, true, false);
+	assert_int_equal(addr_parse(&pods[1].request.fixed[FAMILY_V4], "10.42.0.200", NULL), 0);
+	ask_again(1);
+	fake.away = true;
+	fake_step();
+	for (int i = 0; i < 100 && pods[0].asked; i++)
+		loop_turn(&loop, 0);
+	assert_int_equal(pods[0].request.code, 102);
+	fake.away = false;
+	settle();
+	assert_true(pods[1].has && pods[2].has && is_from(1, "10.42.0.200/32"));
+	assert_agreement();
+}
+
+static void a_block_of_another_size_in_the_way_is_named(void **state)
+{
+	struct pool *p;
+	(void)state;
+
+	p = put_pool("v4", "10.42.0.0/24", 28);
+	ask_fixed(0, "10.42.0.1", false);
+	settle();
+	p->block_size = 26;
+	ask_fixed(1, "10.42.0.40", false);
+	settle();
+	assert_int_equal(pods[1].request.code, 101);
+	assert_non_null(strstr(pods[1].request.err.text, "10.42.0.40: its block 10.42.0.0/26 overlaps"));
 }
 
 static void a_taken_address_costs_the_other_family_nothing(void **state)
@@ -1535,6 +1585,8 @@ int main(void)
 		TEST(a_namespace_selector_goes_by_the_pod_s_namespace),
 		TEST(uses_modes_and_disabled_pools),
 		TEST(a_fixed_address_claims_its_block_or_joins_it),
+		TEST(a_failed_claim_fails_whom_it_was_for),
+		TEST(a_block_of_another_size_in_the_way_is_named),
 		TEST(a_taken_address_costs_the_other_family_nothing),
 		TEST(of_two_nodes_that_want_one_address_one_gets_it),
 		TEST(what_can_be_asked_for),
