@@ -43,7 +43,7 @@ def test_foreign_link_of_the_host_ends_name_is_named_and_left(own_lab):
     node.batch("link add %s type veth peer name peer0" % name, "link set %s alias mine" % name)
     before = node.links()[name]["ifindex"]
     pod = node.new_pod("web")
-    pod.start_add().finish().refused(7, name)
+    pod.start_add().finish().refused(4, name)
     assert node.links()[name]["ifindex"] == before
     assert blocks_used(node) == 0
 
