@@ -9,7 +9,7 @@ bad() { echo "given sysroot: $*" >&2; exit 1; }
 rm -rf "$dir"; mkdir -p "$dir/tree/build" "$dir/root/usr/lib" "$dir/root/usr/include"
 trap 'rm -rf "$dir"' EXIT
 
-cp -R Makefile src cross "$dir/tree"
+cp -R Makefile src cross config "$dir/tree"
 cp -R "$sysroot/usr/include/$musl/." "$sysroot/usr/$triplet/include/." "$dir/root/usr/include"
 for f in "$sysroot"/usr/include/*; do
 	[ "${f##*/}" = "$musl" ] || cp -R "$f" "$dir/root/usr/include"

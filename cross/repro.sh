@@ -11,7 +11,7 @@ rm -rf "$dir"
 build() {
 	tree=$1; shift
 	mkdir -p "$tree/build" build/debs
-	cp -R Makefile src cross "$tree"
+	cp -R Makefile src cross config "$tree"
 	ln -s "$PWD/build/debs" "$tree/build/debs"
 	env "$@" ${MAKE:-make} --no-print-directory -C "$tree" ARCH="$arch" "build/$arch/manx" >"$tree.log" 2>&1 || { cat "$tree.log"; exit 1; }
 }
