@@ -6,7 +6,8 @@
 
 #include "fuzz.h"
 
-static struct endpoint endpoint = { .network = "net", .container = "c1", .ifname = "eth0", .host_if = "cali0123456789a", .ifindex = 7 };
+static struct endpoint endpoint = { .network = "net", .container = "c1", .ifname = "eth0", .pod = "web", .namespace = "default",
+				    .uid = "", .host_if = "cali0123456789a", .ifindex = 7 };
 
 static void read_all(struct cni *c, const struct str *payload)
 {
