@@ -1,7 +1,9 @@
 #include "route/route.h"
 
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/util.h"
 #include "route/route_int.h"
 
@@ -95,7 +97,34 @@ static void json_text(struct str *out, const char *name, const char *text)
 	str_puts(out, "\"");
 }
 
-static void route_row(struct route *r, struct object *o, struct str *out, bool json, bool first)
+/* Columns: the longest of each but the last, as addresses of IPv6 need more room than those of IPv4. */
+struct widths { int dst, via; };
+
+static struct addr_text via_text(const struct spec *s)
+{
+	if (s->type == RTN_BLACKHOLE)
+		return (struct addr_text){ "blackhole" };
+	return s->via.family ? addr_text(&s->via) : (struct addr_text){ "-" };
+}
+
+static struct widths widths_of(const struct object_list *l)
+{
+	struct widths w = { strlen("DESTINATION"), strlen("blackhole") };
+
+	for (unsigned i = 0; i < l->count; i++) {
+		int dst, via;
+
+		if (!l->at[i]->wants)
+			continue;
+		dst = strlen(prefix_text(&l->at[i]->key.dst).s);
+		via = strlen(via_text(&l->at[i]->wants->spec).s);
+		w.dst = dst > w.dst ? dst : w.dst;
+		w.via = via > w.via ? via : w.via;
+	}
+	return w;
+}
+
+static void route_row(struct route *r, struct object *o, const struct widths *w, struct str *out, bool json, bool first)
 {
 	char number[16];
 	const char *dev = device_text(r, o, number, sizeof number), *why = o->why ? o->why : "";
@@ -103,13 +132,14 @@ static void route_row(struct route *r, struct object *o, struct str *out, bool j
 	const struct spec *s = &o->wants->spec;
 
 	if (!json) {
-		str_printf(out, "%-28s %-16s %-16s %-8u %s%s%s\n", prefix_text(&o->key.dst).s,
-			   s->via.family ? addr_text(&s->via).s : "-", *dev ? dev : "-", s->protocol, state,
-			   *why ? "  " : "", why);
+		str_printf(out, "%-*s %-*s %-16s %-8u %s%s%s\n", w->dst, prefix_text(&o->key.dst).s, w->via, via_text(s).s,
+			   *dev ? dev : "-", s->protocol, state, *why ? "  " : "", why);
 		return;
 	}
 	str_puts(out, first ? "{" : ",{");
 	json_text(out, "dst", prefix_text(&o->key.dst).s);
+	str_puts(out, ",");
+	json_text(out, "type", s->type == RTN_BLACKHOLE ? "blackhole" : "unicast");
 	str_puts(out, ",");
 	json_text(out, "via", addr_text(&s->via).s);
 	str_puts(out, ",");
@@ -142,16 +172,17 @@ static void conflict_row(struct route *r, const struct object *o, const struct k
 void route_show(struct route *r, struct str *out, bool json)
 {
 	struct object_list l = sorted_routes(r);
+	const struct widths w = widths_of(&l);
 	bool first = true;
 
 	if (json)
 		str_puts(out, "{\"routes\":[");
 	else
-		str_printf(out, "%-28s %-16s %-16s %-8s %s\n", "DESTINATION", "VIA", "DEVICE", "PROTOCOL", "STATE");
+		str_printf(out, "%-*s %-*s %-16s %-8s %s\n", w.dst, "DESTINATION", w.via, "VIA", "DEVICE", "PROTOCOL", "STATE");
 	for (unsigned i = 0; i < l.count; i++) {
 		if (!l.at[i]->wants)
 			continue;
-		route_row(r, l.at[i], out, json, first);
+		route_row(r, l.at[i], &w, out, json, first);
 		first = false;
 	}
 	if (json)

@@ -72,6 +72,21 @@ def test_vxlan_routes_to_other_nodes_go_by_their_tunnel_address(vxlan, family, d
     assert mine == [tunnel]
 
 
+def test_routes_verb_names_blackholes_and_keeps_its_columns(vxlan):
+    one = vxlan.nodes[0]
+    head, *rows = one.manx("routes").stdout.splitlines()
+    at = [head.index(name) for name in ("DESTINATION", "VIA", "DEVICE", "PROTOCOL", "STATE")]
+    cells = [[row[a:b].strip() for a, b in zip(at, [*at[1:], None])] for row in rows]
+    assert all(len(row.split()) == 5 == len([c for c in cell if c]) for row, cell in zip(rows, cells)), rows
+    shown = {r["dst"]: r for r in one.show("routes")["routes"]}
+    for dst, via, *_, state in cells:
+        assert via == ("blackhole" if shown[dst]["type"] == "blackhole" else shown[dst]["via"] or "-"), dst
+        assert state == "ok"
+    for family in (4, 6):
+        assert {b for b in own_blocks(one, family)} == {
+            d for d, r in shown.items() if r["type"] == "blackhole" and (":" in d) == (family == 6)}
+
+
 def test_vxlan_carries_the_largest_packet_a_pod_may_send(vxlan):
     web, db = vxlan.pods[0], vxlan.pods[-1]
     mtu = web.links()["eth0"]["mtu"]
