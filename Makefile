@@ -102,7 +102,7 @@ COMMON := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -Isrc
 
 SYSTEM := -nostdinc -isystem $(SYSROOT)/usr/include/$(MUSL) -isystem $$($(CC) -print-file-name=include) \
           -isystem $(SYSROOT)/usr/$(TRIPLET)/include -isystem $(SYSROOT)/usr/include
-CFLAGS := $(COMMON) -Os -g $(MACHINE_$(ARCH)) -fPIE -fvisibility=hidden -fstack-protector-strong \
+CFLAGS := $(COMMON) -Oz -g $(MACHINE_$(ARCH)) -fPIE -fvisibility=hidden -fstack-protector-strong \
           -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
           -ffile-prefix-map=$(CURDIR)=. $(SYSTEM)
 
