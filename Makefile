@@ -443,7 +443,7 @@ build/bench-policy: tests/bench/policy.c $(wildcard src/*/*.[ch])
 	$(Q)gcc $(COMMON) -Os -o $@ $< $$(sed -n '1s#/. links:\(.*\) ./#\1#p' tests/unit/test_nft_policy.c) $(filter-out -lcmocka,$(UNIT_LIBS))
 
 bench: all $(OUT)/micro build/bench-policy deps-bench
-	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro
+	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro && python3 tests/bench/start.py
 
 # As small and as static as the program itself.
 $(OUT)/micro: tests/bench/micro.c tests/unit/store_world.h $(OUT)/manx.debug

@@ -58,6 +58,9 @@ struct flows {
 	bool told;			/* that it failed */
 };
 
+/* What kernels may lack: see probe.c. */
+enum probe { PROBE_TABLE, PROBE_OWNED, PROBE_CONNTRACK, PROBE_NAT, PROBE_DNAT, PROBES };
+
 struct nft {
 	struct loop *loop;
 	struct model *model;
@@ -91,7 +94,8 @@ struct nft {
 	/* the kernel */
 	enum answer present;	/* it has nf_tables; UNKNOWN: it did not answer yet */
 	bool owning;			/* tables can be owned, and are to be */
-	enum answer nat, dnat;		/* has masquerading, and what host ports need; asked when it is first wanted */
+	int probed[PROBES];		/* 0, or why not */
+	enum answer nat, dnat;		/* has masquerading, and what host ports need; told when it is first wanted */
 	struct timer doubt;		/* on: some answer is missing; then it is asked again */
 	bool doubted;			/* that it was, was told */
 	bool table;			/* is there ... */
@@ -163,6 +167,10 @@ bool kernel_has_dnat(struct nft *n);
 /* Does an error say what the kernel lacks?  Others (no memory, interrupted ...) say nothing of it. */
 bool nft_is_lack(int rc);
 uint32_t table_flags(const struct nft *n);	/* with which the table is made */
+
+/* ---- probe.c ---- */
+
+void nft_probe(struct nl *nl, int rc[PROBES]);	/* asks the kernel: 0, or -errno for each */
 
 /* ---- forward.c: the chains of others that would drop pods' packets ---- */
 

@@ -1,7 +1,5 @@
 /*
- * The sockets, and what this kernel can, found by doing: a batch that ends in a
- * message that must fail changes nothing, but says of each message before it whether the
- * kernel would have taken it.
+ * The sockets, and what this kernel can (probe.c).
  *
  * A table that a socket owns cannot be changed by anybody else, and with "persist"
  * it stays when the owner goes (Linux 6.9).  Then nobody has to look at it again.  An event
@@ -18,96 +16,20 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define PROBE_TABLE "manx-probe"
-
 enum { DOUBT_MS = 250 };
 
-/* ---- probing ---- */
-
-struct probe { unsigned last; int rc; };
-
-static void on_probed(void *ctx, unsigned position, int rc, const char *text)
-{
-	struct probe *p = ctx;
-	(void)text;
-
-	if (position < p->last && rc && !p->rc)
-		p->rc = rc;
-}
-
-/* The batch so far, with what makes it fail, sent: 0 when the kernel would have taken all of it. */
-static int probe(struct nl *nl)
-{
-	struct probe p = { .last = nl->count };
-	struct nl_answer answer = { .done = on_probed, .ctx = &p };
-	int rc;
-
-	message_table(nl, NFT_MSG_DELTABLE, PROBE_TABLE "-none", 0);
-	batch_end(nl);
-	rc = nl_commit(nl, &answer, NULL);
-	return p.rc ? p.rc : rc == -ENOENT ? 0 : rc ? rc : -EOPNOTSUPP;
-}
+/* ---- what the kernel can ---- */
 
 bool nft_is_lack(int rc)
 {
 	return rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT || rc == -EAFNOSUPPORT || rc == -EINVAL || rc == -ENOENT;
 }
 
-static int probe_table(struct nl *nl, uint32_t flags)
-{
-	batch_begin(nl, 0);
-	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, flags);
-	return probe(nl);
-}
-
-/* A chain with its one rule; frees rs. */
-static int probe_rule(struct nl *nl, struct ruleset *rs, const struct chain *c)
-{
-	batch_begin(nl, 0);
-	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
-	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
-	message_rule(nl, PROBE_TABLE, c, c->rules.first);
-	ruleset_free(rs);
-	return probe(nl);
-}
-
-static int probe_nat(struct nl *nl)
-{
-	static const struct hook hook = { "nat", "postrouting", NF_INET_POST_ROUTING, 110 };
-	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
-	struct rule_list rules = { 0 };
-
-	rule_add(&rules, VERDICT_MASQUERADE, NULL);
-	chain_want(&rs, c, &hook, &rules);
-	return probe_rule(nl, &rs, c);
-}
-
-static int probe_dnat(struct nl *nl)
-{
-	static const struct hook hook = { "nat", "output", NF_INET_LOCAL_OUT, -90 };
-	static const uint8_t fields[KEY_FIELDS] = { FIELD_PROTOCOL, FIELD_DPORT };
-	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
-	struct set *s = set_get_kind(&rs, "ports", fields, SET_NAT);
-	struct rule_list rules = { 0 };
-
-	rule_add(&rules, VERDICT_DNAT, NULL);
-	match_number(&rules, FIELD_FIB_DADDR, RTN_LOCAL);
-	match_set(&rules, s, false);
-	chain_want(&rs, c, &hook, &rules);
-	batch_begin(nl, 0);
-	message_table(nl, NFT_MSG_NEWTABLE, PROBE_TABLE, 0);
-	message_chain(nl, NFT_MSG_NEWCHAIN, PROBE_TABLE, c);
-	message_set_of(nl, NFT_MSG_NEWSET, PROBE_TABLE, s);
-	message_rule(nl, PROBE_TABLE, c, c->rules.first);
-	ruleset_free(&rs);
-	return probe(nl);
-}
-
 /* What a probe said, as an answer; when it said nothing, it is asked again in a while. */
-static enum answer answer_of(struct nft *n, const char *what, int rc)
+static enum answer answer_of(struct nft *n, const char *what, enum probe p)
 {
+	int rc = n->probed[p];
+
 	if (!rc)
 		return ANSWER_YES;
 	if (!nft_is_lack(rc)) {
@@ -118,50 +40,41 @@ static enum answer answer_of(struct nft *n, const char *what, int rc)
 	return ANSWER_NO;
 }
 
+static void ask(struct nft *n, const char *what, enum probe p, enum answer *answer)
+{
+	if (*answer != ANSWER_UNKNOWN || n->command.fd < 0)
+		return;
+	if (n->probed[p] && !nft_is_lack(n->probed[p]))
+		nft_probe(&n->command, n->probed);
+	*answer = answer_of(n, what, p);
+}
+
 bool kernel_has_dnat(struct nft *n)
 {
-	if (n->dnat == ANSWER_UNKNOWN && n->command.fd >= 0)
-		n->dnat = answer_of(n, "translation of destinations", probe_dnat(&n->command));
+	ask(n, "translation of destinations", PROBE_DNAT, &n->dnat);
 	return n->dnat == ANSWER_YES && kernel_has_nat(n);
-}
-
-static int probe_conntrack(struct nl *nl)
-{
-	static const struct hook hook = { "filter", "forward", NF_INET_FORWARD, 0 };
-	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
-	struct rule_list rules = { 0 };
-
-	rule_add(&rules, VERDICT_DROP, NULL);
-	match_any_bit(&rules, FIELD_CT_STATE, 1);
-	chain_want(&rs, c, &hook, &rules);
-	return probe_rule(nl, &rs, c);
-}
-
-static void conntrack_ask(struct nft *n)
-{
-	int rc = probe_conntrack(&n->command);
-
-	n->conntrack = answer_of(n, "connection tracking", rc);
-	if (n->conntrack == ANSWER_NO)
-		model_problem(n->model, "nft", "conntrack", "a kernel with CONFIG_NF_CONNTRACK and CONFIG_NFT_CT",
-			      "this kernel cannot match by connection state (%s): a pod with a policy is closed", strerror(-rc));
 }
 
 bool kernel_has_nat(struct nft *n)
 {
-	int rc;
+	const bool asked = n->nat != ANSWER_UNKNOWN;
 
-	if (n->nat != ANSWER_UNKNOWN || n->command.fd < 0)
-		return n->nat == ANSWER_YES;
-	rc = probe_nat(&n->command);
-	n->nat = answer_of(n, "masquerading", rc);
-	if (n->nat == ANSWER_NO)
+	ask(n, "masquerading", PROBE_NAT, &n->nat);
+	if (!asked && n->nat == ANSWER_NO)
 		model_problem(n->model, "nft", "nat",
 			      "a kernel with CONFIG_NF_NAT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or pools without natOutgoing",
 			      "this kernel cannot masquerade by nf_tables (%s): pods' packets leave with pods' addresses",
-			      strerror(-rc));
-	return !rc;
+			      strerror(-n->probed[PROBE_NAT]));
+	return n->nat == ANSWER_YES;
+}
+
+static void conntrack_ask(struct nft *n)
+{
+	n->conntrack = answer_of(n, "connection tracking", PROBE_CONNTRACK);
+	if (n->conntrack == ANSWER_NO)
+		model_problem(n->model, "nft", "conntrack", "a kernel with CONFIG_NF_CONNTRACK and CONFIG_NFT_CT",
+			      "this kernel cannot match by connection state (%s): a pod with a policy is closed",
+			      strerror(-n->probed[PROBE_CONNTRACK]));
 }
 
 /* ---- events ---- */
@@ -238,23 +151,23 @@ static int unknown(struct nft *n, int rc)
 	return 0;
 }
 
-static int ask(struct nft *n)
+/* 0, or why the table cannot be made. */
+static int tables_ask(struct nft *n)
 {
 	int rc = n->command.fd < 0 ? nl_open(&n->command, NETLINK_NETFILTER, NULL) : 0;
+	const bool wanted = n->model->config->nft_owner == NFT_OWNER_AUTO;
 
-	n->owning = false;
-	if (!rc && n->model->config->nft_owner == NFT_OWNER_AUTO) {
-		rc = probe_table(&n->command, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST);
-		n->owning = rc == 0;
-		if (nft_is_lack(rc))
-			rc = 0;
-	}
-	return !rc && !n->owning ? probe_table(&n->command, 0) : rc;
+	if (rc)
+		return rc;
+	nft_probe(&n->command, n->probed);
+	rc = n->probed[PROBE_OWNED];
+	n->owning = wanted && !rc;
+	return wanted && rc && !nft_is_lack(rc) ? rc : n->probed[PROBE_TABLE];
 }
 
 int kernel_open(struct nft *n, struct err *e)
 {
-	int rc = ask(n);
+	int rc = tables_ask(n);
 
 	if (!rc)
 		conntrack_ask(n);
