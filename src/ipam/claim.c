@@ -9,6 +9,11 @@
  * on from there (claim_resume).  If somebody else's block is met in 2, our
  * affinity is deleted and the next CIDR tried.  A block of ours met there is
  * written once more unchanged, so that a release under way elsewhere loses.
+ *
+ * When no CIDR is left, a block that is empty and another node's is taken over: given
+ * back for that node (unclaim.c), then claimed.  Whoever uses it meanwhile keeps it, since
+ * both go by the block's version; a mark that is left on the affinity of a block in use is
+ * the owner's to take away (claim_watch).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +22,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "ipam/cooldown.h"
 #include "ipam/ipam_int.h"
 
 static void claim_go(struct claim *c);
@@ -27,16 +33,16 @@ static const char *affinity_key(const struct claim *c, char out[254])
 	return out;
 }
 
-struct affinity *affinity_make(const struct ipam *ipam, const struct prefix *cidr, enum affinity_state state)
+struct affinity *affinity_make(const char *node, const struct prefix *cidr, enum affinity_state state)
 {
 	struct affinity *a = row_new(sizeof *a);
 	char name[254];
 
-	affinity_name(name, ipam->node, cidr);
+	affinity_name(name, node, cidr);
 	a->row.key = arena_str(&a->row.mem, name);
 	a->meta.namespace = a->meta.uid = "";
 	a->meta.name = a->row.key;
-	a->node = arena_str(&a->row.mem, ipam->node);
+	a->node = arena_str(&a->row.mem, node);
 	a->type = "host";
 	a->cidr = *cidr;
 	a->state = state;
@@ -73,24 +79,31 @@ static enum claim_step step_after(const struct claim *c, int rc)
 		return rc == 0 ? CLAIM_NONE : CLAIM_PENDING;
 	case CLAIM_DROP:
 		return rc == 0 ? CLAIM_NONE : CLAIM_DROP;
+	case CLAIM_TAKE:
 	case CLAIM_NONE:
 		break;
 	}
 	return CLAIM_NONE;
 }
 
+static void claim_fail(struct claim *c, int rc)
+{
+	struct err e = { 0 };
+
+	err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
+	c->ipam->resumed[c->family] = false;	/* what it left half done */
+	c->ipam->resume_after = now_ms() + IPAM_RETRY_MS;
+	timer_set(c->ipam->loop, &c->ipam->retry, IPAM_RETRY_MS);
+	claim_end(c, rc == -EAGAIN ? IPAM_NO_BLOCK : IPAM_TRY_LATER, &e);
+}
+
 static void on_written(void *ctx, int rc)
 {
 	struct claim *c = ctx;
 	bool dropped = c->step == CLAIM_DROP;
-	struct err e = { 0 };
 
 	if ((rc != 0 && rc != -ESTALE) || ++c->tries > IPAM_TRIES_MAX) {
-		err_set(&e, -rc, "claiming block %s: %s", prefix_text(&c->cidr).s, strerror(rc ? -rc : EBUSY));
-		c->ipam->resumed[c->family] = false;	/* what it left half done */
-		c->ipam->resume_after = now_ms() + IPAM_RETRY_MS;
-		timer_set(c->ipam->loop, &c->ipam->retry, IPAM_RETRY_MS);
-		claim_end(c, rc == -EAGAIN ? IPAM_NO_BLOCK : IPAM_TRY_LATER, &e);
+		claim_fail(c, rc);
 		return;
 	}
 	c->step = step_after(c, rc);
@@ -107,7 +120,7 @@ static void affinity_write(struct claim *c, enum affinity_state state)
 {
 	char name[254];
 	const struct affinity *old = table_find(&c->ipam->model->affinities, affinity_key(c, name));
-	struct affinity *a = affinity_make(c->ipam, &c->cidr, state);
+	struct affinity *a = affinity_make(c->ipam->node, &c->cidr, state);
 
 	store_put(c->ipam->store, kind_named("BlockAffinity"), &a->row, old ? old->meta.version : 0, on_written, c);
 }
@@ -154,6 +167,7 @@ static void claim_go(struct claim *c)
 	case CLAIM_DROP:
 		affinity_drop(c);
 		break;
+	case CLAIM_TAKE:
 	case CLAIM_NONE:
 		break;
 	}
@@ -165,6 +179,31 @@ static void claim_cidr(struct claim *c, const struct prefix *cidr)
 	c->tries = 0;
 	c->step = CLAIM_PENDING;
 	claim_go(c);
+}
+
+/* If it is still there, somebody was faster: who still waits starts over. */
+static void on_taken(struct unclaim *u, int rc)
+{
+	struct claim *c = container_of(u, struct claim, take);
+
+	if (rc < 0) {
+		claim_fail(c, rc);
+	} else if (table_find(&c->ipam->model->blocks, prefix_text(&c->cidr).s)) {
+		c->step = CLAIM_NONE;
+		ipam_kick(c->ipam);
+	} else {
+		claim_cidr(c, &c->cidr);
+	}
+}
+
+static void claim_take(struct claim *c, const struct block *b)
+{
+	log_info("ipam", "block %s of node %s is empty, and its pool is full: taken over", b->row.key, b->node);
+	c->step = CLAIM_TAKE;
+	c->cidr = b->cidr;
+	c->take.ipam = c->ipam;
+	c->take.done = on_taken;
+	unclaim_begin(&c->take, b->node, &b->cidr);
 }
 
 /* The n-th CIDR of the pool from the node's own starting point, so that a node tends to return to its old blocks. */
@@ -202,22 +241,40 @@ static int fixed_cidr(const struct ipam *ipam, const struct addr *fixed, struct 
 		       addr_text(fixed).s, prefix_text(cidr).s, p->meta.name);
 }
 
-static bool pool_free_cidr(const struct ipam *ipam, const struct pool *p, struct prefix *cidr)
+/*
+ * A block of a living node that has given nothing of it to anybody.  Not a young one: two nodes would take it from each
+ * other before either could use it.
+ */
+static bool cidr_is_idle(const struct ipam *ipam, const struct prefix *cidr)
+{
+	const struct block *b = table_find(&ipam->model->blocks, prefix_text(cidr).s);
+	const struct affinity *a;
+	char name[254];
+
+	if (!b || b->deleted || !b->node || model_is_self(ipam->model, b->node) || b->free_count != b->size || !has_room(ipam, b) ||
+	    flight_of(ipam, b) || !moment_is_over(b->affinity_claim_time, IPAM_YOUNG_S, wall_ns()))
+		return false;
+	affinity_name(name, b->node, cidr);
+	a = table_find(&ipam->model->affinities, name);
+	return a && a->state != AFFINITY_PENDING;
+}
+
+static bool pool_choose(const struct ipam *ipam, const struct pool *p, bool idle, struct prefix *cidr)
 {
 	unsigned bits = p->block_size - p->cidr.len;
 	uint64_t count = bits > 20 ? 1u << 20 : 1u << bits;	/* more blocks than nodes could ever claim */
 
 	for (uint64_t n = 0; n < count; n++) {
 		*cidr = candidate(ipam, p, count, n);
-		if (!cidr_taken(ipam, cidr) && !model_is_reserved(ipam->model, cidr))
+		if (idle ? cidr_is_idle(ipam, cidr) : !cidr_taken(ipam, cidr) && !model_is_reserved(ipam->model, cidr))
 			return true;
 	}
 	return false;
 }
 
 /* Pools in the order of their names; the names of those that are full go to full[]. */
-static bool choose_cidr(const struct ipam *ipam, int family, const struct ipam_request *r, struct prefix *cidr,
-			struct str *full)
+static bool choose_in_pools(const struct ipam *ipam, int family, const struct ipam_request *r, bool idle, struct prefix *cidr,
+			    struct str *full)
 {
 	const char *after = "";
 
@@ -232,10 +289,17 @@ static bool choose_cidr(const struct ipam *ipam, int family, const struct ipam_r
 		after = next->meta.name;
 		if (next->cidr.addr.family != family_of(family) || !pool_serves(ipam, next, r))
 			continue;
-		if (pool_free_cidr(ipam, next, cidr))
+		if (pool_choose(ipam, next, idle, cidr))
 			return true;
-		str_printf(full, "%s%s (%s)", full->len ? ", " : "", next->meta.name, prefix_text(&next->cidr).s);
+		if (!idle)
+			str_printf(full, "%s%s (%s)", full->len ? ", " : "", next->meta.name, prefix_text(&next->cidr).s);
 	}
+}
+
+/* One that nobody has, or else that another node does not use; not for the reserve. */
+static bool choose_cidr(const struct ipam *ipam, int family, const struct ipam_request *r, struct prefix *cidr, struct str *full)
+{
+	return choose_in_pools(ipam, family, r, false, cidr, full) || (!r->own && choose_in_pools(ipam, family, r, true, cidr, full));
 }
 
 static unsigned blocks_held(const struct ipam *ipam, int family)
@@ -270,6 +334,7 @@ void claim_start(struct ipam *ipam, int family)
 {
 	struct claim *c = &ipam->claims[family];
 	autostr struct str full = { 0 };
+	const struct block *b;
 	struct prefix cidr;
 	struct err e;
 
@@ -309,7 +374,11 @@ void claim_start(struct ipam *ipam, int family)
 		claim_end(c, IPAM_NO_ADDRESS, &e);
 		return;
 	}
-	claim_cidr(c, &cidr);
+	b = table_find(&ipam->model->blocks, prefix_text(&cidr).s);
+	if (b)
+		claim_take(c, b);
+	else
+		claim_cidr(c, &cidr);
 }
 
 /* A block of ours whose affinity was lost. */
@@ -349,4 +418,29 @@ bool claim_resume(struct ipam *ipam, int family)
 	log_info("ipam", "block %s: its affinity is lost, made again", b->row.key);
 	claim_cidr(c, &b->cidr);
 	return true;
+}
+
+/* Of a block in use: it is ours all the same. */
+static void mark_look(struct ipam *ipam, const struct block *b)
+{
+	const struct affinity *a;
+	char name[254];
+
+	if (!b || !model_owns(ipam->model, b) || b->free_count == b->size || unclaim_has(ipam, b))
+		return;
+	affinity_name(name, ipam->node, &b->cidr);
+	a = table_find(&ipam->model->affinities, name);
+	if (a && a->state != AFFINITY_CONFIRMED)
+		ipam->resumed[family_index(b->cidr.addr.family)] = false;
+}
+
+void claim_watch(struct ipam *ipam)
+{
+	const struct affinity *a;
+	const struct block *b;
+
+	table_each_dirty(&ipam->model->affinities, a)
+		mark_look(ipam, table_find(&ipam->model->blocks, prefix_text(&a->cidr).s));
+	table_each_dirty(&ipam->model->blocks, b)
+		mark_look(ipam, b);
 }

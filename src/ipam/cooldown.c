@@ -44,11 +44,16 @@ static int64_t seconds_of(const char *text)
 	return days_of(part[0], part[1], part[2]) * 86400 + part[3] * 3600 + part[4] * 60 + part[5];
 }
 
+bool moment_is_over(const char *text, unsigned seconds, int64_t wall)
+{
+	int64_t age = text ? wall / 1000000000 - seconds_of(text) : seconds;
+
+	return age >= seconds || -age >= (int64_t)seconds;
+}
+
 bool cooldown_is_over(const struct block_attribute *a, unsigned cooldown_s, int64_t wall)
 {
-	int64_t age = wall / 1000000000 - seconds_of(a->released_at);
-
-	return age >= cooldown_s || -age >= (int64_t)cooldown_s;
+	return moment_is_over(a->released_at, cooldown_s, wall);
 }
 
 bool is_released(const struct block_attribute *a)

@@ -389,6 +389,7 @@ void ipam_run(struct ipam *ipam)
 	assert_run(ipam);
 	if (!ipam->handles_checked)
 		handles_check(ipam);
+	claim_watch(ipam);
 	for (int f = 0; f < FAMILIES; f++) {
 		if (!ipam->resumed[f] && !podcidr_is_on(ipam) && !claim_resume(ipam, f))
 			ipam->resumed[f] = true;

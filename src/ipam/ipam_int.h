@@ -5,6 +5,7 @@
 
 enum { IPAM_TRIES_MAX = 100, IPAM_RETRY_MS = 1000, IPAM_SYNC_MS = 20,
        IPAM_EMPTY_MS = 10000,		/* how long a block is kept that is empty and not needed */
+       IPAM_YOUNG_S = 60,		/* an empty block that was claimed since then is left to its node */
        IPAM_PATIENCE_MS = 1000 };	/* how long an ask waits for a write before it takes from the reserve */
 
 
@@ -31,8 +32,23 @@ struct release {
 	struct release *next;
 };
 
-/* Claiming a block: affinity pending, block, affinity confirmed. */
-enum claim_step { CLAIM_NONE, CLAIM_PENDING, CLAIM_BLOCK, CLAIM_CONFIRM, CLAIM_DROP };
+/* Giving a block back: a node's own, or another's to take it over. */
+enum unclaim_step { UNCLAIM_NONE, UNCLAIM_MARK, UNCLAIM_BLOCK, UNCLAIM_AFFINITY, UNCLAIM_RESTORE };
+struct unclaim {
+	struct ipam *ipam;
+	char node[CONFIG_NAME_MAX];	/* whose it is */
+	enum unclaim_step step;
+	struct prefix cidr;		/* NONE, and the timer is on: the one that waits */
+	unsigned tries;
+	void (*done)(struct unclaim *u, int rc);	/* step is NONE again */
+	/* Of the node's own: */
+	uint64_t version;		/* of the one that waits */
+	bool due;			/* a write of a block has ended */
+	struct timer timer;
+};
+
+/* Claiming a block: affinity pending, block, affinity confirmed; if it is another's, it is taken from that node first. */
+enum claim_step { CLAIM_NONE, CLAIM_TAKE, CLAIM_PENDING, CLAIM_BLOCK, CLAIM_CONFIRM, CLAIM_DROP };
 struct claim {
 	struct ipam *ipam;
 	struct ipam_ask *of;		/* whom it is for; NULL: nobody who still waits */
@@ -40,18 +56,7 @@ struct claim {
 	enum claim_step step;
 	struct prefix cidr;
 	unsigned tries;
-};
-
-/* Giving one back. */
-enum unclaim_step { UNCLAIM_NONE, UNCLAIM_MARK, UNCLAIM_BLOCK, UNCLAIM_AFFINITY, UNCLAIM_RESTORE };
-struct unclaim {
-	struct ipam *ipam;
-	enum unclaim_step step;
-	struct prefix cidr;		/* NONE, and the timer is on: the one that waits */
-	uint64_t version;		/* of that one */
-	unsigned tries;
-	bool due;			/* a write of a block has ended */
-	struct timer timer;
+	struct unclaim take;
 };
 
 /* The IPAMHandle of one handle id being brought in line with the blocks. */
@@ -140,7 +145,8 @@ void podcidr_refuse(const struct ipam *ipam, const struct ipam_request *r, int f
 void claim_start(struct ipam *ipam, int family);	/* ends in ipam_claimed() */
 /* No block is left that could be claimed, and others' may be borrowed from. */
 bool claim_is_hopeless(const struct ipam *ipam, const struct ipam_ask *a);
-struct affinity *affinity_make(const struct ipam *ipam, const struct prefix *cidr, enum affinity_state state);
+struct affinity *affinity_make(const char *node, const struct prefix *cidr, enum affinity_state state);
+void claim_watch(struct ipam *ipam);	/* part of the pass: own blocks whose affinity another node has marked */
 bool claim_resume(struct ipam *ipam, int family);	/* false: nothing was left half done */
 
 /* asks.c */
@@ -192,7 +198,7 @@ void loans_end(struct ipam *ipam, const char *handle, const struct addr *only);
 /* unclaim.c */
 void unclaim_init(struct ipam *ipam);
 void unclaim_watch(struct ipam *ipam);		/* part of the pass */
-void unclaim_go(struct unclaim *u);
+void unclaim_begin(struct unclaim *u, const char *node, const struct prefix *cidr);
 bool unclaim_has(const struct ipam *ipam, const struct block *b);	/* it is being given back */
 
 /* sweep.c */

@@ -110,7 +110,10 @@ static bool is_reserved(const struct ipam *ipam, const struct block *b, unsigned
 	return a && a->handle && strcmp(a->handle, ipam->reserve.handle) == 0;
 }
 
-/* Without borrowers the free addresses of own blocks are as good, where no write of the block is under way. */
+/*
+ * Without borrowers the free addresses of own blocks are as good, where no write of the block is under way; not an empty
+ * one's, which another node may have taken over meanwhile.
+ */
 static bool is_free(const struct ipam *ipam, const struct block *b, unsigned ordinal)
 {
 	const struct affinity *a;
@@ -119,7 +122,7 @@ static bool is_free(const struct ipam *ipam, const struct block *b, unsigned ord
 	const struct addr ip = block_address(b, ordinal);
 	const struct prefix host = prefix_host(&ip);
 
-	if (b->allocations[ordinal] != BLOCK_FREE || model_is_reserved(ipam->model, &host) || !model_ipam_config(ipam->model)->strict_affinity ||
+	if (b->allocations[ordinal] != BLOCK_FREE || b->free_count == b->size || model_is_reserved(ipam->model, &host) || !model_ipam_config(ipam->model)->strict_affinity ||
 	    flight_of(ipam, b))
 		return false;
 	affinity_name(name, ipam->node, &b->cidr);

@@ -4,6 +4,8 @@
  * affinity that is not confirmed: the node claims the block again (claim_resume), and
  * gives it back once more.
  *
+ * Another node that takes an empty block over does the same (claim.c).  When:
+ *
  *   its pool is gone, disabled, or does not select this node   as soon as it is empty
  *   other own blocks have room enough                          when it was empty for a while
  *
@@ -17,6 +19,13 @@
 #include "ipam/ipam_int.h"
 
 static void on_written(void *ctx, int rc);
+static void go(struct unclaim *u);
+
+static void end(struct unclaim *u, int rc)
+{
+	u->step = UNCLAIM_NONE;
+	u->done(u, rc);
+}
 
 /* --- which --- */
 
@@ -60,29 +69,35 @@ bool unclaim_has(const struct ipam *ipam, const struct block *b)
 
 static const struct affinity *affinity_of(const struct unclaim *u, char name[254])
 {
-	affinity_name(name, u->ipam->node, &u->cidr);
+	affinity_name(name, u->node, &u->cidr);
 	return table_find(&u->ipam->model->affinities, name);
 }
 
-static void affinity_put(struct unclaim *u, enum affinity_state state)
+/* Somebody else may have seen to it meanwhile. */
+static void affinity_put(struct unclaim *u, enum affinity_state state, enum affinity_state from)
 {
 	char name[254];
 	const struct affinity *old = affinity_of(u, name);
 
-	store_put(u->ipam->store, kind_named("BlockAffinity"), &affinity_make(u->ipam, &u->cidr, state)->row,
-		  old ? old->meta.version : 0, on_written, u);
+	if (old && (old->state == from || old->state == state))
+		store_put(u->ipam->store, kind_named("BlockAffinity"), &affinity_make(u->node, &u->cidr, state)->row,
+			  old->meta.version, on_written, u);
+	else
+		end(u, 0);
 }
 
 static void block_delete(struct unclaim *u)
 {
 	const struct block *b = table_find(&u->ipam->model->blocks, prefix_text(&u->cidr).s);
 
-	if (b && is_ours(u->ipam, b) && b->free_count == b->size) {
+	const bool there = b && !b->deleted && b->node && strcmp(b->node, u->node) == 0;
+
+	if (there && b->free_count == b->size) {
 		store_del(u->ipam->store, kind_named("IPAMBlock"), b->row.key, b->meta.version, on_written, u);
 		return;
 	}
-	u->step = b ? UNCLAIM_RESTORE : UNCLAIM_AFFINITY;
-	unclaim_go(u);
+	u->step = there ? UNCLAIM_RESTORE : UNCLAIM_AFFINITY;
+	go(u);
 }
 
 /* One that is not pendingDeletion any more belongs to a claim that has begun meanwhile. */
@@ -94,14 +109,14 @@ static void affinity_delete(struct unclaim *u)
 	if (a && a->state == AFFINITY_PENDING_DELETION)
 		store_del(u->ipam->store, kind_named("BlockAffinity"), name, a->meta.version, on_written, u);
 	else
-		u->step = UNCLAIM_NONE;
+		end(u, 0);
 }
 
-void unclaim_go(struct unclaim *u)
+static void go(struct unclaim *u)
 {
 	switch (u->step) {
 	case UNCLAIM_MARK:
-		affinity_put(u, AFFINITY_PENDING_DELETION);
+		affinity_put(u, AFFINITY_PENDING_DELETION, AFFINITY_CONFIRMED);
 		break;
 	case UNCLAIM_BLOCK:
 		block_delete(u);
@@ -110,9 +125,10 @@ void unclaim_go(struct unclaim *u)
 		affinity_delete(u);
 		break;
 	case UNCLAIM_RESTORE:
-		affinity_put(u, AFFINITY_CONFIRMED);
+		affinity_put(u, AFFINITY_CONFIRMED, AFFINITY_PENDING_DELETION);
 		break;
 	case UNCLAIM_NONE:
+		end(u, 0);
 		break;
 	}
 }
@@ -124,25 +140,23 @@ static void on_written(void *ctx, int rc)
 		[UNCLAIM_RESTORE] = UNCLAIM_NONE,
 	};
 	struct unclaim *u = ctx;
-	struct ipam *ipam = u->ipam;
 
 	if ((rc && rc != -ESTALE) || ++u->tries > IPAM_TRIES_MAX) {
-		u->step = UNCLAIM_NONE;
-		ipam->resumed[family_index(u->cidr.addr.family)] = false;	/* what it left half done */
-		ipam->resume_after = now_ms() + IPAM_RETRY_MS;
-		timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
+		end(u, rc ? rc : -EBUSY);
 		return;
 	}
-	if (rc == 0) {
-		if (u->step == UNCLAIM_BLOCK)
-			log_info("ipam", "block %s is empty: given back", prefix_text(&u->cidr).s);
+	if (rc == 0)
 		u->step = next[u->step];
-	}
-	unclaim_go(u);
-	if (u->step == UNCLAIM_NONE) {
-		u->due = true;
-		ipam_kick(ipam);
-	}
+	go(u);
+}
+
+void unclaim_begin(struct unclaim *u, const char *node, const struct prefix *cidr)
+{
+	str_copy(u->node, sizeof u->node, node);
+	u->cidr = *cidr;
+	u->tries = 0;
+	u->step = UNCLAIM_MARK;
+	go(u);
 }
 
 /* --- when --- */
@@ -152,10 +166,23 @@ static void begin(struct ipam *ipam, const struct block *b)
 	struct unclaim *u = &ipam->unclaim;
 
 	timer_del(ipam->loop, &u->timer);
-	u->cidr = b->cidr;
-	u->tries = 0;
-	u->step = UNCLAIM_MARK;
-	unclaim_go(u);
+	unclaim_begin(u, ipam->node, &b->cidr);
+}
+
+static void on_given_back(struct unclaim *u, int rc)
+{
+	struct ipam *ipam = u->ipam;
+
+	if (rc < 0) {			/* what it left half done */
+		ipam->resumed[family_index(u->cidr.addr.family)] = false;
+		ipam->resume_after = now_ms() + IPAM_RETRY_MS;
+		timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
+		return;
+	}
+	if (!table_find(&ipam->model->blocks, prefix_text(&u->cidr).s))
+		log_info("ipam", "block %s is empty: given back", prefix_text(&u->cidr).s);
+	u->due = true;
+	ipam_kick(ipam);
 }
 
 static void look(struct ipam *ipam)
@@ -198,7 +225,7 @@ static void on_timer(struct timer *t)
 
 void unclaim_init(struct ipam *ipam)
 {
-	ipam->unclaim = (struct unclaim){ .ipam = ipam, .timer = { .fn = on_timer } };
+	ipam->unclaim = (struct unclaim){ .ipam = ipam, .done = on_given_back, .timer = { .fn = on_timer } };
 }
 
 void unclaim_watch(struct ipam *ipam)

@@ -3,7 +3,8 @@ import pytest
 
 from lab import ping, wait_for
 from objects import compare, object_name
-from test_ipam_check import check
+from test_ipam import Renames
+from test_ipam_check import check, edit
 from test_ipam_pools import inside, pool
 
 
@@ -148,3 +149,45 @@ def test_empty_block_that_is_not_needed_goes_after_a_while(own_lab):
     stays.delete().ok()
     again = node.pod("again")
     assert inside(again.v4, home) and agrees(node) == 1, "the last one stays"
+
+
+# --- blocks of other nodes ------------------------------------------------------------------------
+
+def test_empty_block_of_a_living_node_is_taken_over_when_the_pool_is_full(own_lab):
+    """Calico's objects and Calico's order: marked, block and affinity gone, then claimed as any other."""
+    cidr, text = "10.50.0.0/26", object_name("10.50.0.0/26")
+    own_lab.write("objects.json", [pool("p", cidr), config(strictAffinity=True, autoAllocateBlocks=True)])
+    one, two = own_lab.node("edge-01").start(pool=["10.42.0.0/16"]), own_lab.node("edge-07").start(pool=["10.42.0.0/16"])
+    pod = one.pod("p")
+    edit(own_lab, "ipamblocks", text, lambda block: block["spec"].update(affinityClaimTime="2026-01-01T00:00:00Z"))
+    full(two, "early", "p (%s)" % cidr)
+    pod.delete().ok()
+    wait_for("its block is empty", lambda: rows(two)[cidr]["used"] == 0)
+    top = own_lab.store / ".manx"
+    seen = Renames(affinity=top / "blockaffinities", block=top / "ipamblocks")
+    try:
+        web = two.pod("web-0", container="aB" + 31 * "c0")
+        order = [name for _, name in seen.read()][:4]
+    finally:
+        seen.close()
+    assert order == ["edge-01-" + text, "edge-07-" + text, text, "edge-07-" + text]
+    two.pod("db-0", namespace="shop", container=32 * "d1")
+    names = {cidr: "<block>", text: "<block name>"}
+    compare("block-v4", own_lab.objects("ipamblocks")[text], names)
+    compare("affinity-v4", own_lab.objects("blockaffinities")["edge-07-" + text], names)
+    assert list(own_lab.objects("blockaffinities")) == ["edge-07-" + text]
+    wait_for("the way there is known", lambda: ping(one, web.v4))
+    assert one.routes(4, protocol=172)[cidr]["gateway"] == two.v4 and "gateway" not in two.routes(4, protocol=172)[cidr]
+    full(one, "late", "p (%s)" % cidr)
+    assert check(one)[0] == check(two)[0] == 0
+
+
+def test_block_in_use_that_another_node_marked_stays(own_lab):
+    """Who wanted to take it over died right then."""
+    own_lab.write("pool.json", pool("p", "10.50.0.0/26"))
+    node = own_lab.node().start(pool=["10.42.0.0/16"])
+    pod = node.pod("p")
+    name = "%s-%s" % (node.name, object_name("10.50.0.0/26"))
+    edit(own_lab, "blockaffinities", name, lambda affinity: affinity["spec"].update(state="pendingDeletion"))
+    wait_for("it is confirmed again", lambda: own_lab.objects("blockaffinities")[name]["spec"]["state"] == "confirmed")
+    assert node.pod("q").v4 and ping(node, pod.v4) and check(node)[0] == 0

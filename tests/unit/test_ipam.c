@@ -32,6 +32,7 @@ static struct {
 	struct store *store;
 	struct store_write *queue[1024];
 	unsigned queued, conflicts, strangers;	/* one in n; 0: never */
+	unsigned others, taken;		/* addresses that strangers have; blocks of theirs that we wanted */
 	uint64_t version;
 	bool away;
 } fake;
@@ -64,14 +65,39 @@ const struct store_driver store_file = { "file", fake_start, fake_write, fake_st
 	"kubernetes", fake_start, fake_write, fake_stop, .given_nodes = true,
 };
 
-/* Another node takes the very block that we are about to create. */
+static void affinity_event(const char *node, const struct prefix *cidr, enum affinity_state state)
+{
+	struct affinity *a = affinity_make(node, cidr, state);
+
+	a->meta.version = ++fake.version;
+	store_event_put(fake.store, kind_named("BlockAffinity"), &a->row);
+}
+
+/* Another node takes the very block that we are about to create; long ago, by its clock. */
 static void stranger_claims(const struct store_write *w)
 {
 	const struct block *ours = container_of(w->row, struct block, row);
 	struct block *theirs = block_new(&ours->cidr, "stranger", 1, block_size(&ours->cidr));
 
 	theirs->meta.version = ++fake.version;
+	affinity_event("stranger", &ours->cidr, AFFINITY_CONFIRMED);
 	store_event_put(fake.store, w->kind, &theirs->row);
+}
+
+/* Another node uses the block of its own that we are about to take over. */
+static void stranger_assigns(const struct block *theirs)
+{
+	struct block *b = block_copy(theirs);
+
+	block_assign(b, &(struct block_owner){ .handle = "k8s-pod-network.stranger", .node = "stranger" }, NULL, NULL);
+	fake.others++;
+	b->meta.version = ++fake.version;
+	store_event_put(fake.store, kind_named("IPAMBlock"), &b->row);
+}
+
+static bool strangers_come(const struct store_write *w)
+{
+	return fake.strangers && strcmp(w->kind->kind, "IPAMBlock") == 0 && dice(fake.strangers) == 0;
 }
 
 static uint64_t version_of(const struct store_write *w)
@@ -88,8 +114,14 @@ static void fake_step(void)
 	int rc = 0;
 
 	fake.queue[i] = fake.queue[--fake.queued];
-	if (fake.strangers && w->row && !w->expected && strcmp(w->kind->kind, "IPAMBlock") == 0 && dice(fake.strangers) == 0)
+	if (w->row && !w->expected && strangers_come(w))
 		stranger_claims(w);
+	if (!w->row && fake.strangers && strcmp(w->kind->kind, "IPAMBlock") == 0) {
+		const struct block *b = table_find(&fake.store->model->blocks, w->key);
+
+		if (b && strcmp(b->node, "stranger") == 0 && b->free_count && fake.taken++ % 2 == 0)
+			stranger_assigns(b);
+	}
 	if (fake.away)
 		rc = -EAGAIN;
 	else if (version_of(w) != w->expected || (fake.conflicts && dice(fake.conflicts) == 0))
@@ -298,21 +330,36 @@ static unsigned allocated(void)
 	return n;
 }
 
+static unsigned reserved(void)
+{
+	const struct block *b;
+	unsigned n = 0;
+
+	table_each(&model.blocks, b)
+		for (unsigned o = 0; o < b->size; o++) {
+			const struct block_attribute *a = block_attribute(b, o);
+
+			n += a && strcmp(a->handle, "manx-reserve-edge1") == 0;
+		}
+	return n;
+}
+
 /* Every block of ours has its affinity, and every affinity its block. */
 static void assert_affinities(void)
 {
 	const struct affinity *a;
 	const struct block *b;
-	unsigned ours = 0;
+	int ours = 0;
 
 	table_each(&model.blocks, b)
 		ours += b->node && strcmp(b->node, "edge1") == 0;
-	assert_int_equal(model.affinities.count, ours);
 	table_each(&model.affinities, a) {
+		ours -= strcmp(a->node, "edge1") == 0;
 		assert_int_equal(a->state, AFFINITY_CONFIRMED);
 		b = table_find(&model.blocks, prefix_text(&a->cidr).s);
-		assert_true(b && strcmp(b->node, "edge1") == 0);
+		assert_true(b && strcmp(b->node, a->node) == 0);
 	}
+	assert_int_equal(ours, 0);
 }
 
 /* What pods have is what blocks say, no more and no less, and handles agree. */
@@ -336,7 +383,7 @@ static void assert_agreement(void)
 		}
 	}
 	assert_affinities();
-	assert_int_equal(allocated(), have);
+	assert_int_equal(allocated(), have + fake.others);
 	assert_int_equal(model.handles.count, handles + (config.ipam_reserve > 0));
 }
 
@@ -430,7 +477,6 @@ static void without_a_pool_the_answer_is_immediate(void **state)
 
 static void a_stranger_s_block_is_left_alone(void **state)
 {
-	const struct affinity *a;
 	(void)state;
 
 	put_pool("v4", "10.42.0.0/24", 26);
@@ -447,10 +493,7 @@ static void a_stranger_s_block_is_left_alone(void **state)
 	settle();
 	assert_true(pods[0].has);
 	assert_int_equal(model.blocks.count, 2);
-	table_each(&model.affinities, a)	/* our affinity for the lost one is gone */
-		assert_int_equal(a->state, AFFINITY_CONFIRMED);
-	assert_int_equal(model.affinities.count, 1);
-	assert_agreement();
+	assert_agreement();		/* our affinity for the lost one is gone */
 }
 
 static void a_claim_left_half_done_is_finished_at_start(void **state)
@@ -749,13 +792,13 @@ static void put_reservation(const char *cidr)
 	table_put(&model.reservations, &r->row);
 }
 
-static void put_block_of(const char *node, const char *text, unsigned used)
+static const struct block *put_block_since(int64_t claimed, const char *node, const char *text, unsigned used)
 {
 	struct prefix cidr;
 	struct block *b;
 
 	assert_int_equal(prefix_parse(&cidr, text, NULL), 0);
-	b = block_new(&cidr, node, 1, block_size(&cidr));
+	b = block_new(&cidr, node, claimed, block_size(&cidr));
 	b->meta.version = ++fake.version;
 	for (unsigned n = 0; n < used; n++) {
 		char handle[32];
@@ -764,6 +807,12 @@ static void put_block_of(const char *node, const char *text, unsigned used)
 		block_assign(b, &(struct block_owner){ .handle = handle, .node = node }, NULL, NULL);
 	}
 	store_event_put(&store, kind_named("IPAMBlock"), &b->row);
+	return b;
+}
+
+static void put_block_of(const char *node, const char *text, unsigned used)
+{
+	put_block_since(1, node, text, used);
 }
 
 static const struct block *block_named(const char *cidr)
@@ -884,6 +933,114 @@ static void an_address_is_not_given_again_before_it_has_rested(void **state)
 	assert_agreement();
 }
 
+/* --- blocks that are taken over --- */
+
+/* Two blocks in the pool, and the second is the stranger's; pods ask for n addresses. */
+static void ask_beside_stranger(unsigned used, int64_t claimed, bool has_affinity, unsigned n)
+{
+	const struct block *b;
+
+	put_pool("v4", "10.42.0.0/29", 30);
+	b = put_block_since(claimed, "stranger", "10.42.0.4/30", used);
+	if (has_affinity)
+		affinity_event("stranger", &b->cidr, AFFINITY_CONFIRMED);
+	while (n-- > 0)
+		ask(n, true, false);
+}
+
+static unsigned have(void)
+{
+	unsigned count = 0;
+
+	for (unsigned n = 0; n < PODS; n++)
+		count += pods[n].has;
+	return count;
+}
+
+static void an_empty_block_of_another_node_is_taken_over(void **state)
+{
+	(void)state;
+
+	put_config()->strict_affinity = true;
+	ask_beside_stranger(0, wall_ns() - 61 * 1000000000ll, true, 8);
+	settle();
+	assert_int_equal(have(), 8);
+	assert_string_equal(block_named("10.42.0.4/30")->affinity, "host:edge1");
+	assert_agreement();
+}
+
+static void a_block_that_is_not_to_be_had_stays_whose_it_is(void **state)
+{
+	const struct { unsigned used, most; int64_t age_s; bool has_affinity; } cases[] = {
+		{ 1, 0, 3600, true },		/* in use */
+		{ 0, 1, 3600, true },		/* one block is all that a node may hold */
+		{ 0, 0, 50, true },
+		{ 0, 0, -50, true },		/* its clock is ahead */
+		{ 0, 0, 3600, false },		/* half claimed */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ipam_config *c = put_config();
+
+		c->strict_affinity = true;
+		c->max_blocks = cases[i].most;
+		ask_beside_stranger(cases[i].used, wall_ns() - cases[i].age_s * 1000000000, cases[i].has_affinity, 5);
+		settle();
+		assert_int_equal(have(), 4);
+		assert_string_equal(block_named("10.42.0.4/30")->affinity, "host:stranger");
+		teardown(state);
+		memset(pods, 0, sizeof pods);
+		setup(state);
+	}
+}
+
+static void a_block_that_is_used_while_it_is_taken_over_is_left(void **state)
+{
+	(void)state;
+
+	put_config()->strict_affinity = true;
+	fake.strangers = 1;
+	ask_beside_stranger(0, 1, true, 5);
+	settle();
+	assert_int_equal(have(), 0);	/* also the first was theirs, when we came to it */
+	assert_int_equal(fake.others, 2);
+	assert_agreement();		/* the marks on their affinities have gone */
+}
+
+static void what_the_reserve_wants_is_taken_from_nobody(void **state)
+{
+	(void)state;
+
+	config.ipam_reserve = 8;
+	ask_beside_stranger(0, 1, true, 0);
+	settle();
+	assert_string_equal(block_named("10.42.0.4/30")->affinity, "host:stranger");
+	assert_int_equal(reserved(), 4);
+}
+
+/* Whoever began to take it over has died. */
+static void the_mark_on_a_block_in_use_goes(void **state)
+{
+	struct prefix cidr;
+	(void)state;
+
+	put_pool("v4", "10.42.0.0/30", 30);
+	ask(0, true, false);
+	settle();
+	give_back(0);
+	settle();
+	cidr = block_named("10.42.0.0/30")->cidr;
+	affinity_event("edge1", &cidr, AFFINITY_PENDING_DELETION);
+	settle();
+	assert_int_equal(((const struct affinity *)(const void *)table_first(&model.affinities))->state, AFFINITY_PENDING_DELETION);
+	ask(0, true, false);
+	settle();
+	assert_agreement();
+	affinity_event("edge1", &cidr, AFFINITY_PENDING_DELETION);
+	settle();
+	assert_agreement();
+}
+
 /* --- blocks that are given back --- */
 
 static void an_empty_block_goes_when_others_have_room_enough(void **state)
@@ -970,20 +1127,6 @@ static void who_borrows_meanwhile_keeps_the_block(void **state)
 }
 
 /* --- the reserve --- */
-
-static unsigned reserved(void)
-{
-	const struct block *b;
-	unsigned n = 0;
-
-	table_each(&model.blocks, b)
-		for (unsigned o = 0; o < b->size; o++) {
-			const struct block_attribute *a = block_attribute(b, o);
-
-			n += a && strcmp(a->handle, "manx-reserve-edge1") == 0;
-		}
-	return n;
-}
 
 static void away(bool on)
 {
@@ -1348,13 +1491,23 @@ static void a_tunnel_address_is_of_a_pool_of_its_mode(void **state)
 	assert_true(prefix_has(&a, &model.tunnel[TUNNEL_IPIP]) && prefix_has(&b, &model.tunnel[TUNNEL_VXLAN]));
 }
 
+/* One of the pool's blocks, if nobody has it. */
+static void stranger_settles(void)
+{
+	char cidr[32];
+
+	snprintf(cidr, sizeof cidr, "10.42.0.%u/28", 16 * dice(4));
+	if (!table_find(&model.blocks, cidr))
+		affinity_event("stranger", &put_block_since(1, "stranger", cidr, 0)->cidr, AFFINITY_CONFIRMED);
+}
+
 static void random_load(unsigned reserve)
 {
 	config.ipam_reserve = reserve;
-	put_pool("v4", "10.42.0.0/24", 28);
+	put_pool("v4", "10.42.0.0/26", 28);	/* full at times: blocks are taken over, and addresses borrowed */
 	put_pool("v6", "fd00:42::/112", 122);
 	fake.conflicts = 4;
-	fake.strangers = 6;
+	fake.strangers = 3;
 	print_message("seed %u\n", rng);
 	for (int step = 0; step < 4000; step++) {
 		unsigned n = dice(120);
@@ -1372,6 +1525,8 @@ static void random_load(unsigned reserve)
 		}
 		if (ipam->unclaim.timer.on && dice(10) == 0)
 			timer_set(&loop, &ipam->unclaim.timer, 0);
+		if (step % 20 == 10)
+			stranger_settles();
 		if (reserve && step % 100 == 50)
 			away(dice(2));
 		if (step % 500 == 499) {
@@ -1385,6 +1540,7 @@ static void random_load(unsigned reserve)
 	for (unsigned n = 0; n < PODS; n++)
 		assert_false(pods[n].asked || pods[n].releasing);
 	assert_agreement();
+	assert_true(fake.taken);
 }
 
 static void random_load_over_a_hostile_datastore_loses_nothing(void **state)
@@ -1590,6 +1746,11 @@ int main(void)
 		TEST(a_taken_address_costs_the_other_family_nothing),
 		TEST(of_two_nodes_that_want_one_address_one_gets_it),
 		TEST(what_can_be_asked_for),
+		TEST(an_empty_block_of_another_node_is_taken_over),
+		TEST(a_block_that_is_not_to_be_had_stays_whose_it_is),
+		TEST(a_block_that_is_used_while_it_is_taken_over_is_left),
+		TEST(what_the_reserve_wants_is_taken_from_nobody),
+		TEST(the_mark_on_a_block_in_use_goes),
 		TEST(an_empty_block_goes_when_others_have_room_enough),
 		TEST(a_block_of_a_pool_that_does_not_serve_goes_at_once),
 		TEST(who_borrows_meanwhile_keeps_the_block),
