@@ -8,10 +8,10 @@ each a set of namespaces of its own (network, mount, PID, UTS, IPC) with contain
 
 or, as a program, with a shell in the control plane's namespace (kubectl works there; all of it ends with the shell):
 
-    tests/cluster/cluster.py [--nodes N] [--proxy nftables|iptables|none] [--bare] [COMMAND...]
+    tests/cluster/cluster.py [--nodes N] [--proxy nftables|iptables|none] [--dual] [--bare] [COMMAND...]
 
 The API server is 192.0.2.1:6443 and 127.0.0.1:6443, node K is edge-K at 192.0.2.(10+K); pods 10.42.0.0/16, services
-10.43.0.0/16.  A node sees folders and mounts of its own over the machine's, which nothing changes: whatever is written to
+10.43.0.0/16; with IPv6 (dual) also 2001:db8::(10+K), fd00:42::/48 and fd00:43::/112.  A node sees folders and mounts of its own over the machine's, which nothing changes: whatever is written to
 its /etc, /opt, /run and /var lies in the cluster's folder.  Needs root; cgroup v1 or v2.
 """
 import contextlib
@@ -35,9 +35,9 @@ IMAGE = ROOT / "build" / "manx-image.tar"
 MANIFESTS = ROOT / "k3s-rke"
 PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "agnhost"]
 PAUSE, AGNHOST = "registry.k8s.io/pause:3.10", "registry.k8s.io/e2e-test-images/agnhost:2.56"
-NET = "192.0.2"
+NET, NET6 = "192.0.2", "2001:db8::"
 SERVER = "https://%s.1:6443" % NET
-CLUSTER_CIDR, SERVICE_CIDR = "10.42.0.0/16", "10.43.0.0/16"
+CLUSTER_CIDR, SERVICE_CIDR = ["10.42.0.0/16", "fd00:42::/48"], ["10.43.0.0/16", "fd00:43::/112"]
 USER = "system:serviceaccount:kube-system:manx"
 AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
          "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}]}
@@ -200,7 +200,7 @@ class Node(Namespace):
 
     def __init__(self, cluster, number):
         self.cluster, self.name, self.address = cluster, "edge-%d" % number, "%s.%d" % (NET, 10 + number)
-        self.number, self.dir = number, cluster.dir / ("edge-%d" % number)
+        self.number, self.dir, self.address6 = number, cluster.dir / ("edge-%d" % number), "%s%x" % (NET6, 10 + number)
         (self.dir / "static").mkdir(parents=True)
         self.servers, self.init, self.pid = {}, None, None
         cluster.pki.issue(self.name, "/O=system:nodes/CN=system:node:" + self.name, "DNS:%s,IP:%s" % (self.name, self.address),
@@ -235,6 +235,8 @@ class Node(Namespace):
         port = "p%d" % self.number
         self.cluster.batch("link add %s type veth peer name eth0 netns %s" % (port, self.path), "link set %s master br0 up" % port)
         self.batch("addr add %s/24 dev eth0" % self.address, "link set eth0 up", "route add default via %s.1" % NET)
+        if self.cluster.dual:
+            self.batch("addr add %s/64 dev eth0 nodad" % self.address6, "route add ::/0 via %s1" % NET6)
         self.sysctl({"net/ipv4/ip_forward": 0})
         up = self.dir / "up"
         up.unlink(missing_ok=True)
@@ -247,10 +249,10 @@ class Node(Namespace):
         for archive in self.cluster.images:
             self.import_image(archive)
         self.serve("kubelet", self.cluster.bin / "kubelet", "--config", self.dir / "kubelet.yaml", "--kubeconfig", self.dir / "kubelet.conf",
-                   "--node-ip=" + self.address, "--hostname-override=" + self.name)
+                   "--node-ip=" + ",".join([self.address, self.address6][:1 + self.cluster.dual]), "--hostname-override=" + self.name)
         if self.cluster.proxy != "none":
             self.serve("kube-proxy", self.cluster.bin / "kube-proxy", "--kubeconfig", self.cluster.config, "--hostname-override=" + self.name,
-                       "--proxy-mode=" + self.cluster.proxy, "--cluster-cidr=" + CLUSTER_CIDR, "--conntrack-max-per-core=0",
+                       "--proxy-mode=" + self.cluster.proxy, "--cluster-cidr=" + self.cluster.families(CLUSTER_CIDR), "--conntrack-max-per-core=0",
                        "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0")
 
     def inside(self, *argv):
@@ -296,12 +298,12 @@ class Node(Namespace):
 class Cluster(Namespace):
     """The control plane and the wire between the nodes."""
 
-    def __init__(self, nodes=3, proxy="nftables", api_args=()):
+    def __init__(self, nodes=3, proxy="nftables", api_args=(), dual=False):
         lab.isolate()
         self.bin = programs()
         self.images = images(self.bin)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="manx-cluster-"))
-        self.proxy, self.nodes, self.servers, self.api_args = proxy, [], {}, api_args
+        self.proxy, self.nodes, self.servers, self.api_args, self.dual = proxy, [], {}, api_args, dual
         self.config, self.audit_log = self.dir / "admin.conf", self.dir / "audit.log"
         self.cgroup = pathlib.Path(self.dir.name)
         super().__init__(self.dir / "net")
@@ -336,10 +338,17 @@ class Cluster(Namespace):
                         (made / name).write_text((made.parent / name).read_text())
 
     def cgroups_remove(self):
-        for top in ([CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else CGROUPS.iterdir()):
-            for folder, _, _ in os.walk(top / self.cgroup, topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+        """They can be removed once the kernel has let go of who was killed in them."""
+        def all_removed():
+            for top in ([CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else CGROUPS.iterdir()):
+                for folder, _, _ in os.walk(top / self.cgroup, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(folder)
+            return not any(CGROUPS.glob("%s*" % self.cgroup)) and not any(CGROUPS.glob("*/%s" % self.cgroup))
+        wait_for("cgroup folders are removed", all_removed, 10, 0.1)
+
+    def families(self, pair, between=","):
+        return between.join(pair[:1 + self.dual])
 
     def serve(self, name, *argv):
         self.servers[name] = Process(self.argv(*map(str, argv)), self.dir / (name + ".log"))
@@ -357,6 +366,9 @@ class Cluster(Namespace):
         self.batch("link add br0 type bridge mcast_snooping 0", "addr add %s.1/24 dev br0" % NET, "link set br0 up",
                    "route add default via %s.254" % NET)
         self.sysctl({"net/ipv4/ip_forward": 1})
+        if self.dual:
+            self.batch("addr add %s1/64 dev br0 nodad" % NET6)
+            self.sysctl({"net/ipv6/conf/all/forwarding": 1})
         self.serve("etcd", self.bin / "etcd", "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--listen-client-urls=http://127.0.0.1:2379",
                    "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=error")
         (self.dir / "audit.json").write_text(json.dumps(AUDIT))
@@ -364,15 +376,15 @@ class Cluster(Namespace):
                    "--secure-port=6443", "--tls-cert-file=" + pki.path("apiserver.crt"), "--tls-private-key-file=" + pki.path("apiserver.key"),
                    "--client-ca-file=" + pki.path("ca.crt"), "--service-account-key-file=" + pki.path("sa.key"),
                    "--service-account-signing-key-file=" + pki.path("sa.key"), "--service-account-issuer=https://kubernetes.default.svc",
-                   "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=" + SERVICE_CIDR, "--allow-privileged=true",
+                   "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=" + self.families(SERVICE_CIDR), "--allow-privileged=true",
                    "--kubelet-client-certificate=" + pki.path("admin.crt"), "--kubelet-client-key=" + pki.path("admin.key"),
                    "--kubelet-preferred-address-types=InternalIP", "--audit-policy-file=%s" % (self.dir / "audit.json"), "--audit-log-path=%s" % self.audit_log, *self.api_args)
         wait_for("kube-apiserver is ready", self.is_ready, 120, 0.2)
         conf = ["--%s=%s" % (key, self.config) for key in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
         self.serve("kube-controller-manager", self.bin / "kube-controller-manager", *conf, "--leader-elect=false",
                    "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=" + pki.path("ca.crt"),
-                   "--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr=" + CLUSTER_CIDR,
-                   "--service-cluster-ip-range=" + SERVICE_CIDR)
+                   "--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr=" + self.families(CLUSTER_CIDR),
+                   "--service-cluster-ip-range=" + self.families(SERVICE_CIDR))
         self.serve("kube-scheduler", self.bin / "kube-scheduler", *conf, "--leader-elect=false")
 
     # What tests ask and do.
@@ -426,6 +438,8 @@ class Cluster(Namespace):
             node.import_image(IMAGE)
         self.kubectl("apply", "--validate=strict", "-f", str(MANIFESTS / "manx-crds.yaml"))
         text = (MANIFESTS / "manx.yaml").read_text()
+        if self.dual:
+            text = text.replace('"datastore=kubernetes"', ", ".join(['"datastore=kubernetes"', *('"--set", "pool=%s"' % cidr for cidr in CLUSTER_CIDR)]))
         for was, now in changes.items():
             assert was in text
             text = text.replace(was, now)
@@ -468,6 +482,7 @@ class Pod(Namespace):
         self.cluster, self.object = cluster, obj
         self.name, self.namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
         self.v4, self.node = obj["status"].get("podIP"), obj["spec"].get("nodeName")
+        self.v6 = next((ip["ip"] for ip in obj["status"].get("podIPs", []) if ":" in ip["ip"]), None)
         self.ready = not obj["metadata"].get("deletionTimestamp") and any(
             c["type"] == "Ready" and c["status"] == "True" for c in obj["status"].get("conditions", []))
         self.restarts = sum(c["restartCount"] for c in obj["status"].get("containerStatuses", []))
@@ -520,7 +535,7 @@ def service(name, port=80, namespace="default", target=None, **spec):
 
 
 def main(argv):
-    nodes, proxy, bare = 3, "nftables", False
+    nodes, proxy, bare, dual = 3, "nftables", False, False
     while argv and argv[0].startswith("--"):
         option = argv.pop(0)
         if option == "--nodes":
@@ -529,12 +544,14 @@ def main(argv):
             proxy = argv.pop(0)
         elif option == "--bare":
             bare = True
+        elif option == "--dual":
+            dual = True
         else:
             print(__doc__)
             return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
-    with Cluster(nodes, proxy) as cluster:
+    with Cluster(nodes, proxy, dual=dual) as cluster:
         if nodes and not bare:
             cluster.install_manx()
         print("%d nodes after %.1f s; folder %s" % (nodes, time.monotonic() - started, cluster.dir), flush=True)

@@ -46,8 +46,8 @@ def cluster(bare):
 
 @pytest.fixture(scope="session")
 def two():
-    """Another cluster: kube-proxy in iptables mode, a server that cannot stream lists."""
-    with clusters.Cluster(2, proxy="iptables", api_args=["--feature-gates=WatchList=false"]) as cluster:
+    """Another cluster: both families, kube-proxy in iptables mode, a server that cannot stream lists."""
+    with clusters.Cluster(2, proxy="iptables", api_args=["--feature-gates=WatchList=false"], dual=True) as cluster:
         cluster.install_manx()
         yield cluster
 

@@ -46,16 +46,17 @@ def test_pods_reach_the_api_server_by_its_service(web):
 def served(pods, client, address, port, tries=40, listen=None):
     """Which of pods, each listening at port, answered tries connections from client."""
     seen, doors = set(), []
+    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         for pod in pods:
-            door = pod.socket(socket.AF_INET, socket.SOCK_STREAM)
+            door = pod.socket(kind, socket.SOCK_STREAM)
             doors.append(door)
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((pod.v4, listen or port))
+            door.bind((pod.v6 if ":" in address else pod.v4, listen or port))
             door.listen(tries)
             door.setblocking(False)
         for _ in range(tries):
-            with client.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            with client.socket(kind, socket.SOCK_STREAM) as s:
                 s.settimeout(3)
                 s.connect((address, port))
 
