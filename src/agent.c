@@ -327,6 +327,7 @@ int agent_run(const struct agent_start *s)
 		return rc;
 	log_info("agent", "manx %s on node %s, configuration %s", MANX_VERSION, config->node_name, s->config_path);
 	a.pass.model = &a.model;
+	a.pass.store = &a.store;
 	if ((rc = start(&a, &e)) < 0) {
 		log_err("agent", "%s", e.text);
 		return exit_code(rc);

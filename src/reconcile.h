@@ -18,6 +18,7 @@ struct pass {
 	struct route *route;
 	struct nft *nft;
 	struct cni *cni;
+	struct store *store;
 };
 
 /* Runs them in order, then the answers that waited, then forgets what was dirty. */

@@ -100,7 +100,7 @@ static void row_delete(struct store *s, struct leaving *l, const char *kind, con
 	store_del(s, kind_named(kind), key, version, on_deleted, l);
 }
 
-/* On Kubernetes the Node is the kubelet's: its driver only takes our annotations away. */
+/* On Kubernetes the Node is the kubelet's: its driver only takes our annotations away, and says that there is no network. */
 static void own_objects_delete(struct uninstall *u, struct store *s, struct leaving *l)
 {
 	const char *self = u->config->node_name;
@@ -111,7 +111,7 @@ static void own_objects_delete(struct uninstall *u, struct store *s, struct leav
 		if (strcmp(w->node, self) == 0)
 			row_delete(s, l, "WorkloadEndpoint", w->row.key, w->meta.version);
 	n = table_find(&u->model.nodes, self);
-	if (n)
+	if (n && (n->address[FAMILY_V4].addr.family || n->address[FAMILY_V6].addr.family))
 		row_delete(s, l, "Node", n->row.key, n->meta.version);
 }
 

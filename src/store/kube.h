@@ -30,7 +30,7 @@ struct kube_call {
 	bool stream;			/* a watch: the body may pause and never end */
 	unsigned silence_ms;		/* of a stream: without a byte for so long it ends by ETIMEDOUT; 0: no limit */
 	void (*on_head)(struct kube_call *c);	/* status and what follows it are known; may be NULL */
-	/* A piece of the body, chunks undone; never empty, valid during the call only. */
+	/* A piece of the body, chunks undone; never empty, valid during the call only; may be NULL. */
 	void (*on_data)(struct kube_call *c, const char *data, size_t len);
 	/*
 	 * The last call.  e NULL: the answer is whole, whatever its status.  Otherwise e->text begins with the server's

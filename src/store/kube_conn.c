@@ -202,7 +202,8 @@ static bool tell(struct kube_conn *c, enum http_event event, const char *at, siz
 		if (call->on_head)
 			call->on_head(call);
 	} else if (event == HTTP_DATA) {
-		call->on_data(call, at, len);
+		if (call->on_data)
+			call->on_data(call, at, len);
 	} else if (event == HTTP_END) {
 		kube_conn_done(c);
 		return false;

@@ -8,6 +8,7 @@
  *	kube_object.c	from an object's text to the model
  *	kube_pool.c	which network pods are in, where nobody says so
  *	kube_up.c	the Node's condition
+ *	kube_event.c	the Node's Events
  *	kube_write.c	writes, and changes that people ask for
  *	kube_cache.c	what was last known, in state_dir
  */
@@ -78,6 +79,13 @@ struct kube_store {
 	struct timer up_again;
 	unsigned up_times;
 	bool ready, up_on;
+	/* kube_event.c */
+	struct kube_call event;
+	struct str event_body;
+	struct timer event_soon;
+	uint64_t told[32], event_next;	/* hashes of problems, the last ones; when one may be told, but for the burst */
+	unsigned told_count;
+	bool event_on, event_failed;
 	/* Does the server know all of its kinds by now?  One that has just started does not. */
 	struct kube_call readyz;
 	struct timer readyz_again;
@@ -114,6 +122,14 @@ void kube_pools_stop(struct kube_store *ks);
 void kube_ready(struct store *s);
 void kube_up(struct kube_store *ks);
 void kube_up_stop(struct kube_store *ks);
+void kube_up_condition(struct str *out, bool up);	/* appended to a patch: the member status, and the patch's end */
+void kube_now(char now[32]);			/* as the API writes it */
+extern const char kube_strategic[];		/* the type of patch that knows a list's keys */
+
+/* kube_event.c */
+void kube_problems(struct store *s);		/* there may be new ones */
+void kube_events(struct kube_store *ks);	/* those that are due */
+void kube_events_stop(struct kube_store *ks);
 
 /* kube_watch.c */
 void kube_kind_init(struct kube_kind *kk, struct kube_store *ks, const struct kind *k);

@@ -172,6 +172,7 @@ static void on_settle(struct deferred *d)
 		model_problem_clear(ks->s->model, "store", "datastore");
 		ks->s->state = STORE_SYNCED;
 		kube_up(ks);
+		kube_events(ks);
 	} else if (ks->s->model->complete && (ks->lost || !listed)) {
 		ks->s->state = STORE_AWAY;
 	}
@@ -209,13 +210,6 @@ static void on_recall(struct timer *t)
 
 static void groups_ask(struct kube_store *ks);
 
-static void on_readyz_data(struct kube_call *c, const char *data, size_t len)
-{
-	(void)c;
-	(void)data;
-	(void)len;
-}
-
 /* Refused to us (401, 403), it has to do without. */
 static void on_readyz(struct kube_call *c, const struct err *e)
 {
@@ -241,7 +235,7 @@ bool kube_sure(struct kube_store *ks)
 	if (ks->sure || ks->asking_sure || ks->readyz_again.on)
 		return ks->sure;
 	ks->asking_sure = true;
-	ks->readyz = (struct kube_call){ .method = "GET", .path = "/readyz", .on_data = on_readyz_data, .on_end = on_readyz };
+	ks->readyz = (struct kube_call){ .method = "GET", .path = "/readyz", .on_end = on_readyz };
 	kube_start(ks->kube, &ks->readyz);
 	return false;
 }
@@ -361,6 +355,7 @@ static void stop(struct store *s)
 	timer_del(s->loop, &ks->readyz_again);
 	kube_pools_stop(ks);
 	kube_up_stop(ks);
+	kube_events_stop(ks);
 	timer_del(s->loop, &ks->groups_again);
 	timer_del(s->loop, &ks->recall);
 	deferred_del(s->loop, &ks->settle);
@@ -405,4 +400,5 @@ static int start(struct store *s, const char *where, struct err *e)
 }
 
 const struct store_driver store_kubernetes = { .name = "kubernetes", .start = start, .write = kube_write, .stop = stop,
-					       .edit = kube_edit, .texts = kube_texts, .given_nodes = true, .ready = kube_ready };
+					       .edit = kube_edit, .texts = kube_texts, .given_nodes = true, .ready = kube_ready,
+					       .problems = kube_problems };

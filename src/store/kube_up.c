@@ -1,6 +1,7 @@
 /*
  * The Node's condition NetworkUnavailable, which keeps pods away from it (as a taint) while it is
- * True: False once the node is ready.  Never True again: pods go on without the agent.
+ * True: False once the node is ready, and not True while there is no agent, as pods go on without it; but
+ * when manx is uninstalled (kube_write.c).
  */
 #include "store/kube_driver.h"
 
@@ -10,24 +11,25 @@
 #include "base/log.h"
 #include "base/util.h"
 
+const char kube_strategic[] = "application/strategic-merge-patch+json";
+
 enum { RETRY_MS = 5000, TIMES_MAX = 8 };
 
-static void body(struct str *out)
+void kube_now(char now[32])
 {
 	const struct utc u = utc_of(wall_ns());
-	char now[32];
 
-	snprintf(now, sizeof now, "%04d-%02d-%02dT%02d:%02d:%02dZ", u.year, u.month, u.day, u.hour, u.minute, u.second);
-	str_clear(out);
-	str_printf(out, "{\"status\":{\"conditions\":[{\"type\":\"NetworkUnavailable\",\"status\":\"False\",\"reason\":\"ManxIsUp\","
-		   "\"message\":\"manx is ready on this node\",\"lastHeartbeatTime\":\"%s\",\"lastTransitionTime\":\"%s\"}]}}", now, now);
+	snprintf(now, 32, "%04d-%02d-%02dT%02d:%02d:%02dZ", u.year, u.month, u.day, u.hour, u.minute, u.second);
 }
 
-static void on_data(struct kube_call *c, const char *data, size_t len)
+void kube_up_condition(struct str *out, bool up)
 {
-	(void)c;
-	(void)data;
-	(void)len;
+	char now[32];
+
+	kube_now(now);
+	str_printf(out, "\"status\":{\"conditions\":[{\"type\":\"NetworkUnavailable\",\"status\":\"%s\",\"reason\":\"ManxIs%s\","
+		   "\"message\":\"manx is %s this node\",\"lastHeartbeatTime\":\"%s\",\"lastTransitionTime\":\"%s\"}]}}",
+		   up ? "False" : "True", up ? "Up" : "Gone", up ? "ready on" : "uninstalled from", now, now);
 }
 
 static void on_end(struct kube_call *c, const struct err *e)
@@ -55,9 +57,10 @@ void kube_up(struct kube_store *ks)
 	ks->up_on = true;
 	ks->up_times++;
 	str_printf(&ks->up_path, "/api/v1/nodes/%s/status", self->row.key);
-	body(&ks->up_body);
-	ks->up = (struct kube_call){ .method = "PATCH", .path = ks->up_path.s, .content_type = "application/strategic-merge-patch+json",
-				     .body = ks->up_body.s, .body_len = ks->up_body.len, .on_data = on_data, .on_end = on_end };
+	str_puts(&ks->up_body, "{");
+	kube_up_condition(&ks->up_body, true);
+	ks->up = (struct kube_call){ .method = "PATCH", .path = ks->up_path.s, .content_type = kube_strategic,
+				     .body = ks->up_body.s, .body_len = ks->up_body.len, .on_end = on_end };
 	kube_start(ks->kube, &ks->up);
 }
 

@@ -138,7 +138,14 @@ static void ask_node(struct kube_write *kw)
 	patch_open(kw, &o);
 	json_open(&o, "annotations", '{');
 	node_annotations_patch(&o, n);
-	patch_send(kw, &o);
+	str_puts(&kw->path, "/status");		/* one right for all that we write there */
+	if (kw->w->row) {
+		patch_send(kw, &o);
+		return;
+	}
+	str_puts(&kw->body, "}},");
+	kube_up_condition(&kw->body, false);
+	send(kw, "PATCH", kube_strategic);
 }
 
 /* Calico's annotations of a pod: its addresses, and which sandbox has them. */

@@ -1,5 +1,5 @@
 """Another cluster: IPv4 and IPv6, kube-proxy in iptables mode, a server without streaming lists, a FORWARD chain that drops."""
-from cluster import deployment, obj, service
+from cluster import MANIFESTS, deployment, obj, service
 from lab import matrix, ping, wait_for
 from test_pods import served
 
@@ -41,3 +41,37 @@ def test_both_families(two):
     wait_for("a policy closes both", lambda: not any(ok for family in (4, 6) for (a, b), ok in matrix(web, family, 0.3).items() if a is not b), 20, 0.2)
     two.delete(obj("networking.k8s.io/v1", "NetworkPolicy", "deny", "default"))
     wait_for("and opens them", lambda: all(ok for family in (4, 6) for ok in matrix(web, family).values()), 20, 0.2)
+
+
+def network_condition(cluster, node):
+    status = cluster.get("node", node.name)["status"]
+    return next((c["status"], c["reason"]) for c in status["conditions"] if c["type"] == "NetworkUnavailable")
+
+
+def traces(cluster, node):
+    """What the API says of a node that only manx has put there."""
+    notes = cluster.get("node", node.name)["metadata"]["annotations"]
+    objects = [o["metadata"]["name"] for kind in ("ipamblocks", "blockaffinities", "ipamhandles") for o in cluster.get(kind)["items"]
+               if "host:" + node.name in o["spec"].get("affinity", "") or o["spec"].get("node") == node.name or node.name in o["metadata"]["name"]]
+    return [key for key in notes if "projectcalico.org" in key] + objects
+
+
+def test_leaving_and_coming_back(two):
+    """Without its agents the pods go on; a node that is uninstalled says that it has no network, until there is an agent again."""
+    web = two.wait_pods("web", 4)
+    two.kubectl("delete", "-f", MANIFESTS / "manx.yaml")
+    two.kubectl("-n", "kube-system", "wait", "--for=delete", "pods", "-l", "k8s-app=manx", "--timeout=60s", timeout=70)
+    assert all(matrix(web, 4).values()) and all(matrix(web, 6).values())
+    for node in two.nodes:
+        assert network_condition(two, node) == ("False", "ManxIsUp") and traces(two, node)
+        datastore = "datastore=kubernetes %s" % two.config
+        said = node.manx("uninstall", "--set", datastore).stdout
+        assert "removed node %s from the datastore" % node.name in said and "nothing of manx is on this node any more" in said
+        assert network_condition(two, node) == ("True", "ManxIsGone")
+        assert traces(two, node) == []
+        assert not any(name.startswith(("cali", "vxlan")) for name in node.links()) and not node.on("ls", "/etc/cni/net.d").stdout
+    two.delete(deployment("web", 4))
+    two.install_manx()
+    assert {network_condition(two, node) for node in two.nodes} == {("False", "ManxIsUp")}
+    two.apply(deployment("web", 4))
+    assert all(matrix(two.wait_pods("web", 4), 6).values())

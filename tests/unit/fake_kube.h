@@ -62,7 +62,8 @@ static inline void fake_head(struct kube_call *c, int status)
 
 static inline void fake_data(struct kube_call *c, const char *text)
 {
-	c->on_data(c, text, strlen(text));
+	if (c->on_data)
+		c->on_data(c, text, strlen(text));
 }
 
 static inline void fake_end(struct kube_call *c, int code)

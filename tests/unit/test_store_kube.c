@@ -1,4 +1,4 @@
-/* links: src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
+/* links: src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_event.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "fake_kube.h"
 #include "model/policy.h"
+#include "store/kube_driver.h"
 #include "store/store.h"
 
 struct world {
@@ -454,7 +455,7 @@ static void a_node_is_patched(void **state)
 	n->meta.namespace = n->meta.uid = "";
 	prefix_parse(&n->address[FAMILY_V4], "10.0.0.1/24", NULL);
 	store_put(&w->store, kind_named("Node"), &n->row, 7, on_done, w);
-	c = await_call(w, "PATCH", "/api/v1/nodes/n1");
+	c = await_call(w, "PATCH", "/api/v1/nodes/n1/status");
 	assert_string_equal(c->content_type, "application/merge-patch+json");
 	assert_non_null(strstr(c->body, "{\"metadata\":{\"annotations\":{\"projectcalico.org/IPv4Address\":\"10.0.0.1/24\","));
 	assert_non_null(strstr(c->body, "\"projectcalico.org/IPv4IPIPTunnelAddr\":null"));
@@ -464,6 +465,35 @@ static void a_node_is_patched(void **state)
 	n = table_find(&w->model.nodes, "n1");
 	assert_int_equal(n->meta.version, 71);
 	assert_string_equal(label_find(n->meta.labels, n->meta.label_count, "a"), "b");
+}
+
+/* Each problem once, also where its Event is there already; again only after no answer; of many only some. */
+static void problems_are_events(void **state)
+{
+	struct world *w = *state;
+	struct kube_call *c;
+	char what[16];
+	unsigned n = 0;
+
+	serve_all(w);
+	model_problem(&w->model, "ipam", "a", "mend it", "a \"bad\" pool");
+	kube_events(w->store.driver_state);
+	c = await_call(w, "POST", "/api/v1/namespaces/default/events");
+	assert_non_null(strstr(c->body, "\"reason\":\"IpamProblem\""));
+	assert_non_null(strstr(c->body, "\"message\":\"a \\\"bad\\\" pool; remedy: mend it\"}"));
+	fake_end(c, ECONNRESET);
+	kube_events(w->store.driver_state);
+	fake_answer(await_call(w, "POST", "/events"), 409, "");
+	kube_events(w->store.driver_state);
+	assert_null(fake_find("POST", "/events"));
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(what, sizeof what, "%u", i);
+		model_problem(&w->model, "ipam", what, "", "another");
+	}
+	kube_events(w->store.driver_state);
+	for (; (c = fake_find("POST", "/events")); n++)
+		fake_answer(c, 201, "");
+	assert_int_equal(n, 18);
 }
 
 /* --- the cluster's pods' network --- */
@@ -657,6 +687,7 @@ int main(void)
 		TEST(an_answer_that_comes_late_does_not_turn_back_time),
 		TEST(a_write_that_is_refused_or_lost),
 		TEST(a_node_is_patched),
+		TEST(problems_are_events),
 		TEST(the_pod_network_is_what_kubeadm_noted),
 		TEST(or_what_the_controller_manager_was_told),
 		TEST(or_the_usual_one_that_all_nodes_are_in),
