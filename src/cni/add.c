@@ -69,17 +69,54 @@ static struct endpoint *endpoint_new(const struct cni_request *r)
 	return ep;
 }
 
+/* The link for r->ips. */
+static void link_try(struct cni_request *r)
+{
+	r->link = endpoint_new(r);
+	r->link_err = (struct err){ 0 };
+	r->link_code = ports_take(r, r->link, &r->link_err);
+	if (r->link_code == CNI_OK && link_make(r, r->link, &r->link_code, &r->link_err) == 0)
+		r->link_code = CNI_OK;
+}
+
+/* It was for other addresses than the request got, or it got none. */
+static void link_untry(struct cni_request *r)
+{
+	if (!r->link)
+		return;
+	if (r->made)
+		reaper_take(r->cni->reaper, &r->cni->nl, r->link->ifindex);
+	row_free(&r->link->row);
+	r->link = NULL;
+	r->made = false;
+}
+
+/* No packet leads to it, and no rule lets one out, before its row is there. */
+static void on_chosen(struct ipam_request *a)
+{
+	struct cni_request *r = container_of(a, struct cni_request, ipam);
+
+	if (!r->conn || r->addresses || ports_asked(r))	/* a port is its taker's once the row says so */
+		return;
+	memcpy(r->ips, a->likely, sizeof r->ips);
+	link_try(r);
+}
+
 /* The addresses are ours: make the link, then wait for the pass. */
 static void add_link(struct cni_request *r)
 {
-	struct endpoint *ep = endpoint_new(r);
-	struct err e = { 0 };
-	int code = ports_take(r, ep, &e);
+	struct endpoint *ep;
 
-	if (code != CNI_OK || link_make(r, ep, &code, &e) < 0) {
+	if (r->link && memcmp(r->link->ips, r->ips, sizeof r->ips) != 0)
+		link_untry(r);
+	if (!r->link)
+		link_try(r);
+	ep = r->link;
+	r->link = NULL;
+	if (r->link_code != CNI_OK) {
 		row_free(&ep->row);
 		add_undo(r);
-		request_fail(r, code, "%s", e.text);
+		request_fail(r, r->link_code, "%s", r->link_err.text);
 		return;
 	}
 	ep->row.digest = end_digest(ep);
@@ -101,6 +138,8 @@ static void on_address(struct ipam_request *a)
 	struct cni_request *r = container_of(a, struct cni_request, ipam);
 
 	r->waiting_address = false;
+	if (a->code || !r->conn)
+		link_untry(r);
 	if (a->code) {
 		if (r->conn)
 			request_fail(r, a->code, "%s", a->err.text);
@@ -187,7 +226,7 @@ void add_assign(struct cni_request *r)
 
 	forget_note(r);
 	/* A loan is known by its pod's link. */
-	r->ipam = (struct ipam_request){ .done = on_address, .lend = !str_prefix(r->handle, IPAM_DELEGATED),
+	r->ipam = (struct ipam_request){ .chosen = on_chosen, .done = on_address, .lend = !str_prefix(r->handle, IPAM_DELEGATED),
 		.owner = { .handle = r->handle, .node = c->model->config->node_name,
 		.pod = *r->pod ? r->pod : NULL, .namespace = *r->pod ? r->namespace : NULL, .wall_ns = wall_ns() } };
 	if ((code = wishes_read(r, &e)) != CNI_OK) {

@@ -72,6 +72,9 @@ struct cni_request {
 	bool has_mac;
 	bool adding, waiting_turn, waiting_pod, waiting_address, waiting_pass, waiting_release;
 	bool patient;			/* of an ADD that is repeated: waits for more than one pass */
+	struct endpoint *link;		/* of an ADD: whose link was tried while its addresses were being written; or NULL */
+	int link_code;			/* CNI_OK: it is there, else why not ... */
+	struct err link_err;
 	bool ports_kept;		/* of an ADD: its ports' file is its own work */
 	bool assigned, made;		/* of an ADD: the addresses, the link are its own work, so it may undo them */
 	struct addr ips[FAMILIES];
@@ -188,6 +191,7 @@ int further_rules(struct nl *pod, const struct end *end, struct err *e);
  * is kept beside the socket for the next agent; CNI_OK, or a code with *e.
  */
 int ports_take(struct cni_request *r, struct endpoint *ep, struct err *e);
+bool ports_asked(const struct cni_request *r);	/* is there anything to take? */
 bool ports_kept(const struct endpoint *ep);	/* is there a file of it? */
 void ports_forget(const struct cni *c, const char *container, const char *ifname);
 void ports_recall(struct cni *c, struct endpoint *ep);

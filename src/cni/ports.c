@@ -234,6 +234,16 @@ static int read_kept(const struct json *j, json_value from, struct endpoint *ep,
 	return -EINVAL;
 }
 
+bool ports_asked(const struct cni_request *r)
+{
+	json_value runtime = json_get(&r->conf, 0, "runtimeConfig");
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (json_type(&r->conf, json_get(&r->conf, runtime, kept[i])) != JSON_NULL)
+			return true;
+	return false;
+}
+
 int ports_take(struct cni_request *r, struct endpoint *ep, struct err *e)
 {
 	json_value runtime = json_get(&r->conf, 0, "runtimeConfig");

@@ -90,6 +90,7 @@ static void request_free(struct cni_request *r)
 	if (r->cni->waiting)
 		loop_defer(r->cni->loop, &r->cni->turn);
 	close_pod(r);
+	row_free(r->link ? &r->link->row : NULL);
 	json_free(&r->conf);
 	arena_free(&r->mem);
 	free(r->conf_text);

@@ -83,9 +83,10 @@ void ipam_assign(struct ipam *ipam, struct ipam_request *r)
 	const uint64_t now = now_ms();
 
 	r->code = 0;
-	r->pending = r->tries = 0;
+	r->pending = r->tries = r->writes = 0;
 	r->err = (struct err){ 0 };
 	memset(r->ips, 0, sizeof r->ips);
+	memset(r->likely, 0, sizeof r->likely);
 	r->deliver = (struct deferred){ .fn = on_deliver };
 	for (int f = 0; f < FAMILIES; f++)
 		r->pending += r->want[f];
@@ -323,6 +324,7 @@ void asks_step(struct ipam *ipam, int family)
 			ask_fail(ipam, a, IPAM_TRY_LATER, &(struct err){ ENOSPC, "the block is not consistent: see manx ipam show" });
 			continue;
 		}
+		a->request->likely[family] = block_address(f->copy, ordinal);
 		f->asks[f->count] = a;
 		f->ordinals[f->count++] = (uint16_t)ordinal;
 	}

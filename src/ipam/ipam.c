@@ -188,6 +188,48 @@ static void on_flight(void *ctx, int rc)
 		timer_set(ipam->loop, &ipam->retry, IPAM_RETRY_MS);
 }
 
+/* Are all addresses chosen, and is this the last block to be written? */
+static bool is_last(struct ipam_request *r)
+{
+	unsigned wanted = 0;
+
+	for (int f = 0; f < FAMILIES; f++) {
+		wanted += r->want[f];
+		if (r->want[f] && !r->likely[f].family)
+			return false;
+	}
+	return r->writes >= wanted;
+}
+
+/*
+ * While the last block is being written, whoever asked may already prepare.  Not earlier: an agent that is killed
+ * must not leave what was prepared for two addresses, one of them in a block.
+ */
+static void on_flying(void *ctx)
+{
+	const struct flight *f = ctx;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		struct ipam_request *r = f->asks[i] ? f->asks[i]->request : NULL;
+		void (*chosen)(struct ipam_request *r) = r ? r->chosen : NULL;
+
+		if (r)
+			r->writes++;
+		if (!chosen || !is_last(r))
+			continue;
+		r->chosen = NULL;
+		chosen(r);
+	}
+}
+
+static bool is_awaited(const struct flight *f)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->asks[i]->request->chosen)
+			return true;
+	return false;
+}
+
 static void flights_send(struct ipam *ipam)
 {
 	for (struct flight *f = ipam->flights, *next; f; f = next) {
@@ -203,7 +245,8 @@ static void flights_send(struct ipam *ipam)
 			on_flight(f, 0);
 			continue;
 		}
-		store_put(ipam->store, kind_named("IPAMBlock"), &copy->row, f->expected, on_flight, f);
+		store_put_meanwhile(ipam->store, kind_named("IPAMBlock"), &copy->row, f->expected,
+				    is_awaited(f) ? on_flying : NULL, on_flight, f);
 	}
 }
 

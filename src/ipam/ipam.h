@@ -45,13 +45,19 @@ struct ipam_request {
 	bool lend;			/* may be served from the reserve */
 	bool own;			/* from own blocks only */
 	bool keeps;			/* fixed[] is what a pod has: nothing but a block that gives it to another is against it */
+	/*
+	 * May be NULL; else it may be called once before done(): likely[] is what the request gets, unless the last write for
+	 * it, which is under way, fails.  It must not use ipam.
+	 */
+	void (*chosen)(struct ipam_request *r);
+	struct addr likely[FAMILIES];
 	void (*done)(struct ipam_request *r);
 	struct addr ips[FAMILIES];
 	int code;
 	struct err err;
 
 	struct ipam_ask ask[FAMILIES];
-	unsigned pending, tries;
+	unsigned pending, tries, writes;	/* writes: that have begun */
 	struct deferred deliver;
 };
 

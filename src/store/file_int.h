@@ -3,6 +3,7 @@
 /* Shared by the files of the file driver; file.c has the picture. */
 #include <sys/stat.h>
 #include <sys/types.h>
+#include "base/aside.h"
 #include "base/hash.h"
 #include "store/store.h"
 
@@ -93,6 +94,7 @@ struct file_store {
 	/* file_write.c */
 	struct store_write *queue, **queue_tail;
 	struct str out;			/* what is being written */
+	struct aside aside;		/* writes while something else is done */
 	struct deferred drain;
 	struct timer lock_retry;
 	uint64_t lock_since_ms;		/* when we began to try, 0: not trying */

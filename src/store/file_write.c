@@ -60,11 +60,11 @@ static int version_next(struct file_store *f, uint64_t *version)
 
 /* --- our own events --- */
 
-static void own_write_note(struct file_store *f, const char *path, const struct kind *k)
+static void own_write_note(struct file_store *f, int folder, const char *path)
 {
 	struct stat st;
 
-	if (fstatat(file_agent_folder(f, k), path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(folder, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	f->own_writes[f->own_next++ % FILE_OWN_WRITES] = (struct own_write){
 		.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim };
@@ -87,6 +87,20 @@ bool file_wrote(struct file_store *f, const struct stat *st)
 
 /* --- one write --- */
 
+/* What a thread may do while the loop does something else: files, and what only writes use. */
+struct attempt {
+	struct file_store *f;
+	struct store_write *w;
+	struct object_ref ref;
+	char path[OBJECT_KEY_MAX + 8];	/* below folder */
+	int folder;
+	bool last;			/* under this hold of the lock */
+	uint64_t version;
+	int rc;
+};
+
+enum { LOOK = 1 };			/* of an attempt: what lies there has to be read first */
+
 /*
  * Does the file begin as that version does?  Then it is that version, whole: the writer knows it from
  * the model, and files are only ever replaced.
@@ -102,20 +116,26 @@ static bool is_version(int fd, const struct object_ref *ref, uint64_t version)
 	       memcmp(have, head.s, head.len) == 0;
 }
 
-/* Compares what is on the disk with what the writer expects; on -ESTALE the model has what is there. */
-static int compare(struct file_store *f, const struct object_ref *ref, const char *path, const struct store_write *w)
+/* Is what the writer expects on the disk? */
+static int glance(const struct attempt *a)
 {
-	autoclose int fd = openat(file_agent_folder(f, ref->kind), path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	uint64_t have = 0;
-	int rc;
+	const struct store_write *w = a->w;
+	autoclose int fd = openat(a->folder, a->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 && errno != ENOENT)
 		return -errno;
-	if (fd < 0 && w->expected == 0 && w->row)
-		return 0;
-	if (fd >= 0 && w->expected && is_version(fd, ref, w->expected))
-		return 0;
-	rc = file_agent_load(f, ref, &have);
+	if (fd < 0)
+		return w->expected == 0 && w->row ? 0 : LOOK;
+	return w->expected && is_version(fd, &a->ref, w->expected) ? 0 : LOOK;
+}
+
+/* The same by reading it; on -ESTALE the model has what is there. */
+static int look(const struct attempt *a)
+{
+	const struct store_write *w = a->w;
+	uint64_t have = 0;
+	int rc = file_agent_load(a->f, &a->ref, &have);
+
 	if (rc < 0)
 		return rc;
 	return have == w->expected && (have || w->row) ? 0 : -ESTALE;
@@ -125,94 +145,122 @@ static int compare(struct file_store *f, const struct object_ref *ref, const cha
  * A whole new file, then the rename.  The lock is held, so one name serves everybody.
  * What a killed writer left under it is written over.
  */
-static int replace(struct file_store *f, const struct object_ref *ref, const char *path, const struct str *text)
+static int replace(const struct attempt *a)
 {
-	int folder = file_agent_folder(f, ref->kind);
-	int rc = fs_write(f->temp, "write", text->s, text->len, 0600);
+	const struct file_store *f = a->f;
+	int rc = fs_write(f->temp, "write", f->out.s, f->out.len, 0600);
 
 	if (rc < 0)
 		return rc;
-	if (renameat(f->temp, "write", folder, path) == 0)
+	if (renameat(f->temp, "write", a->folder, a->path) == 0)
 		return 0;
-	if (errno != ENOENT || !*ref->namespace)
+	if (errno != ENOENT || !*a->ref.namespace)
 		return -errno;
-	if (mkdirat(folder, ref->namespace, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(a->folder, a->ref.namespace, 0700) < 0 && errno != EEXIST)
 		return -errno;		/* the new folder's own event has it watched */
-	return renameat(f->temp, "write", folder, path) < 0 ? -errno : 0;
+	return renameat(f->temp, "write", a->folder, a->path) < 0 ? -errno : 0;
 }
 
-static int put(struct file_store *f, const struct object_ref *ref, const char *path, struct store_write *w,
-	       uint64_t *version)
+static int put(struct attempt *a)
 {
-	const struct file_ref *user;
-	int rc = version_next(f, version);
+	struct file_store *f = a->f;
+	int rc = version_next(f, &a->version);
 
 	if (rc < 0)
 		return rc;
 	str_clear(&f->out);
-	kind_encode(w->kind, w->row, *version, &f->out);
+	kind_encode(a->w->kind, a->w->row, a->version, &f->out);
 	str_puts(&f->out, "\n");
-	rc = replace(f, ref, path, &f->out);
-	if (rc < 0)
-		return rc;
-	own_write_note(f, path, w->kind);
-	user = file_user_shows(f, w->kind, w->key);
-	if (user && w->kind->merge) {
-		w->kind->merge(w->row, user->half);
-		w->row->digest = w->kind->digest(w->row);
-	}
-	return 0;
+	rc = replace(a);
+	if (rc == 0)
+		own_write_note(f, a->folder, a->path);
+	return rc;
 }
 
-static int del(struct file_store *f, const struct object_ref *ref, const char *path)
+static int change(struct attempt *a)
 {
-	return unlinkat(file_agent_folder(f, ref->kind), path, 0) < 0 ? -errno : 0;
+	if (a->w->row)
+		return put(a);
+	return unlinkat(a->folder, a->path, 0) < 0 ? -errno : 0;
+}
+
+static void attempt_run(void *arg)
+{
+	struct attempt *a = arg;
+
+	a->rc = glance(a);
+	if (a->rc == 0)
+		a->rc = change(a);
+	if (a->last && a->rc != LOOK)
+		flock(a->f->lock, LOCK_UN);	/* nobody need wait for what is done meanwhile */
 }
 
 /* May that be written at all? */
-static int admit(const struct file_store *f, const struct store_write *w, struct object_ref *ref)
+static int admit(struct attempt *a)
 {
+	const struct store_write *w = a->w;
 	char key[OBJECT_KEY_MAX];
 
-	if (!w->kind->agents || !object_ref_set(ref, w->kind, w->key) || !object_key(key, ref) ||
+	if (!w->kind->agents || !object_ref_set(&a->ref, w->kind, w->key) || !object_key(key, &a->ref) ||
 	    strcmp(key, w->key) != 0)
 		return -EINVAL;
-	if (w->row && strcmp(kind_meta(w->kind, w->row)->name, ref->name) != 0)
+	if (w->row && strcmp(kind_meta(w->kind, w->row)->name, a->ref.name) != 0)
 		return -EINVAL;
-	if (strlen(ref->name) + strlen(".json") > NAME_MAX_BYTES)
+	if (strlen(a->ref.name) + strlen(".json") > NAME_MAX_BYTES)
 		return -ENAMETOOLONG;
-	return !w->kind->merge && file_user_shows(f, w->kind, w->key) ? -EPERM : 0;
+	if (!w->kind->merge && file_user_shows(a->f, w->kind, w->key))
+		return -EPERM;
+	a->folder = file_agent_folder(a->f, w->kind);
+	return file_agent_path(a->path, sizeof a->path, &a->ref) ? 0 : -ENAMETOOLONG;
 }
 
-static int write_one(struct file_store *f, struct store_write *w, struct object_ref *ref, uint64_t *version)
+static int write_one(struct attempt *a)
 {
-	char path[PATH_MAX];
-	int rc = admit(f, w, ref);
+	struct store_write *w = a->w;
+	int rc = admit(a);
 
 	if (rc < 0)
 		return rc;
-	if (!file_agent_path(path, sizeof path, ref))
-		return -ENAMETOOLONG;
-	rc = compare(f, ref, path, w);
-	if (rc == 0)
-		rc = w->row ? put(f, ref, path, w, version) : del(f, ref, path);
+	if (w->meanwhile) {
+		aside_begin(&a->f->aside, attempt_run, a);
+		w->meanwhile(w->ctx);
+		aside_end(&a->f->aside);
+	} else {
+		attempt_run(a);
+	}
+	rc = a->rc;
+	if (rc == LOOK && (rc = look(a)) == 0)
+		rc = change(a);
 	return rc == -ENOENT ? -EAGAIN : rc;	/* the folder itself has gone: its event is on the way */
 }
 
-static void write_do(struct file_store *f, struct store_write *w)
+/* The user's half of an object that both have a part in stays in the model's row. */
+static void merge(struct file_store *f, struct store_write *w)
 {
-	struct object_ref ref;
-	uint64_t version = 0;
+	const struct file_ref *user = file_user_shows(f, w->kind, w->key);
+
+	if (!user || !w->kind->merge)
+		return;
+	w->kind->merge(w->row, user->half);
+	w->row->digest = w->kind->digest(w->row);
+}
+
+static int write_do(struct file_store *f, struct store_write *w, bool last)
+{
+	struct attempt a = { .f = f, .w = w, .last = last };
 	const struct kind *k = w->kind;
 	bool was_del = !w->row;
-	int rc = write_one(f, w, &ref, &version);
+	int rc = write_one(&a);
 
+	if (rc == 0 && !was_del)
+		merge(f, w);
 	if (rc == -EPERM)
 		log_err("store", "%s %s: cannot %s: a file of yours gives this object", k->kind, w->key,
 			was_del ? "delete" : "write");
-	store_written(f->s, w, rc, version);
-	if (rc == 0 && was_del && file_user_shows(f, k, w->key))
-		file_agent_load(f, &ref, NULL);		/* the user's half, alone again */
+	store_written(f->s, w, rc, a.version);
+	if (rc == 0 && was_del && file_user_shows(f, k, a.w->key))
+		file_agent_load(f, &a.ref, NULL);	/* the user's half, alone again */
+	return rc;
 }
 
 /* --- the lock --- */
@@ -292,8 +340,13 @@ static void drain(struct file_store *f)
 	}
 	f->lock_tries = 0;
 	f->lock_said = false;
-	for (unsigned n = 0; f->queue && n < BATCH; n++)
-		write_do(f, queue_pop(f));
+	for (unsigned n = 0; f->queue && n < BATCH; n++) {
+		struct store_write *w = queue_pop(f);
+
+		if (rc)
+			w->meanwhile = NULL;
+		rc |= write_do(f, w, !f->queue || n == BATCH - 1);
+	}
 	flock(f->lock, LOCK_UN);
 	if (f->queue)
 		timer_set(f->s->loop, &f->lock_retry, LOCK_FIRST_MS);	/* others have a turn */
@@ -346,6 +399,7 @@ void file_write_stop(struct file_store *f)
 {
 	deferred_del(f->s->loop, &f->drain);
 	timer_del(f->s->loop, &f->lock_retry);
+	aside_stop(&f->aside);
 	str_free(&f->out);
 	while (f->queue) {
 		struct store_write *w = queue_pop(f);

@@ -121,13 +121,20 @@ static struct store_write *write_new(const struct kind *k, const char *key, uint
 	return w;
 }
 
-void store_put(struct store *s, const struct kind *k, struct row *row, uint64_t expected, store_done *done, void *ctx)
+void store_put_meanwhile(struct store *s, const struct kind *k, struct row *row, uint64_t expected,
+			 store_meanwhile *meanwhile, store_done *done, void *ctx)
 {
 	struct store_write *w = write_new(k, row->key, expected, done, ctx);
 
 	row->digest = k->digest(row);
 	w->row = row;
+	w->meanwhile = meanwhile;
 	s->driver->write(s, w);
+}
+
+void store_put(struct store *s, const struct kind *k, struct row *row, uint64_t expected, store_done *done, void *ctx)
+{
+	store_put_meanwhile(s, k, row, expected, NULL, done, ctx);
 }
 
 void store_del(struct store *s, const struct kind *k, const char *key, uint64_t expected, store_done *done, void *ctx)

@@ -25,12 +25,14 @@ typedef void store_text(void *ctx, const char *key, const struct str *text);
  * met (-ENOSPC, -EROFS, ...), which it has logged.
  */
 typedef void store_done(void *ctx, int rc);
+typedef void store_meanwhile(void *ctx);
 
 struct store_write {
 	const struct kind *kind;
 	struct row *row;		/* put: the new object, owned by the write; NULL: delete */
 	const char *key;		/* delete: which; owned by the write */
 	uint64_t expected;		/* version that must be there; 0: must not exist */
+	store_meanwhile *meanwhile;	/* may be NULL */
 	store_done *done;		/* may be NULL */
 	void *ctx;
 	int rc;				/* of a finished one */
@@ -82,6 +84,13 @@ const char *store_state_text(const struct store *s);	/* "connecting", "synced", 
 
 /* Takes row (with meta.namespace, meta.name, key set; its digest is set here).  expected 0: create. */
 void store_put(struct store *s, const struct kind *k, struct row *row, uint64_t expected, store_done *done, void *ctx);
+/*
+ * The same; a driver that can calls meanwhile(ctx) once, before done(), while the write is under way and those that were
+ * put before it have succeeded: what follows from a success may be prepared there, and is in vain when done() says
+ * otherwise.  It must not use the store.
+ */
+void store_put_meanwhile(struct store *s, const struct kind *k, struct row *row, uint64_t expected,
+			 store_meanwhile *meanwhile, store_done *done, void *ctx);
 /* key as in the model's table. */
 void store_del(struct store *s, const struct kind *k, const char *key, uint64_t expected, store_done *done, void *ctx);
 

@@ -7,7 +7,7 @@ import pytest
 from lab import wait_for
 
 PODS, REST_S, WATCH_S, RSS_MAX = 10, 2, 10, 0.6 * 2 ** 20
-WAITS = ("epoll_pwait", "restart_syscall", "poll", "ppoll", "read")     # the loop's, and the reaper's
+WAITS = ("epoll_pwait", "restart_syscall", "poll", "ppoll", "read")     # the loop's, and its threads'
 
 
 @pytest.fixture(scope="module")

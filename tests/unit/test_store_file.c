@@ -1,4 +1,4 @@
-/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_edit.c src/store/edit.c src/store/file_object.c src/store/file_read.c src/store/file_memory.c src/base/hash.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
+/* links: src/store/store.c src/store/objects.c src/store/file.c src/store/file_user.c src/store/file_edit.c src/store/edit.c src/store/file_object.c src/store/file_read.c src/store/file_memory.c src/base/hash.c src/store/file_agent.c src/store/file_write.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_ipamrules.c src/store/kind_pool.c src/store/kind_workload.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/base/arena.c src/base/aside.c src/base/thread.c src/base/digest.c src/base/err.c src/base/fs.c src/base/log.c src/base/mac.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -858,6 +858,59 @@ static void on_maybe_inside(void *ctx, int rc)
 	i->called_inside = i->in_put;
 }
 
+struct prepared { struct ended ended; unsigned times; bool early, unlocked; };
+
+/* The write may still be under way; soon its lock is free, whatever is done here. */
+static void on_meanwhile(void *ctx)
+{
+	struct prepared *p = ctx;
+	char path[96];
+	int lock;
+
+	snprintf(path, sizeof path, "%s/.manx/lock", dir);
+	lock = open(path, O_RDWR | O_CLOEXEC);
+	p->times++;
+	p->early = !p->ended.done;
+	for (int i = 0; i < 300 && !p->unlocked; i++) {
+		p->unlocked = flock(lock, LOCK_EX | LOCK_NB) == 0;
+		usleep(1000);
+	}
+	close(lock);
+}
+
+static void on_prepared_ended(void *ctx, int rc)
+{
+	on_ended(&((struct prepared *)ctx)->ended, rc);
+}
+
+static int put_prepared(struct prepared *p, const char *name, uint64_t expected)
+{
+	struct handle *h = row_new(sizeof *h);
+
+	*p = (struct prepared){ 0 };
+	set_meta(&h->row, &h->meta, "", name);
+	h->id = h->meta.name;
+	store_put_meanwhile(&a.store, kind_named("IPAMHandle"), &h->row, expected, on_meanwhile, on_prepared_ended, p);
+	return await(&a, &p->ended);
+}
+
+static void test_meanwhile_comes_once_and_before_the_end(void **state)
+{
+	struct prepared p;
+	(void)state;
+
+	start();
+	assert_int_equal(put_prepared(&p, "h", 0), 0);
+	assert_true(p.times == 1 && p.early && p.unlocked);
+	assert_non_null(handle_of(&a, "h"));
+	assert_int_equal(put_prepared(&p, "h", handle_of(&a, "h")->meta.version), 0);
+	assert_true(p.times == 1 && p.early && p.unlocked);
+	assert_int_equal(put_prepared(&p, "h", 99), -ESTALE);	/* in vain */
+	assert_true(p.times == 1 && p.early);
+	assert_int_equal(put_prepared(&p, "h", 0), -ESTALE);
+	assert_int_equal(p.times, 1);
+}
+
 static void test_done_is_never_called_inside_the_put(void **state)
 {
 	struct inside in = { .in_put = true, .called_inside = true };
@@ -1429,6 +1482,7 @@ int main(void)
 		T(test_random_files_come_out_as_if_read_afresh),
 		T(test_queue_overflow_reads_everything_again),
 		T(test_writes_are_compare_and_swap),
+		T(test_meanwhile_comes_once_and_before_the_end),
 		T(test_done_is_never_called_inside_the_put),
 		T(test_conflict_brings_what_the_other_wrote),
 		T(test_others_see_writes_and_deletes),
