@@ -1,5 +1,6 @@
 #include "store/kind.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,13 +15,23 @@
 #define OF_BLOCKS AGENTS_ONLY, .of_blocks = true
 #define CNI_ONLY "cni.projectcalico.org/"	/* the others may be many and large */
 
+static const char *const pod_ballast[] = {
+	"volumes", "volumeMounts", "containerStatuses", "initContainerStatuses", "ephemeralContainers", "conditions", "env",
+	"envFrom", "command", "args", "resources", "tolerations", "affinity", "securityContext", "livenessProbe",
+	"readinessProbe", "startupProbe", "lifecycle", NULL
+};
+static const char *const node_ballast[] = {
+	"images", "nodeInfo", "capacity", "allocatable", "volumesAttached", "volumesInUse", "daemonEndpoints", NULL
+};
+const char *const kind_no_ballast[] = { NULL };
+
 const struct kind kinds[] = {
 	{ .kind = "Namespace", .plural = "namespaces", .api_versions = { "v1" }, ROW(namespace, namespaces),
 	  .annotations = CNI_ONLY, .decode = namespace_decode, .digest = namespace_digest },
 	{ .kind = "Pod", .plural = "pods", .api_versions = { "v1" }, .namespaced = true, ROW(pod, pods),
-	  .annotations = CNI_ONLY, .decode = pod_decode, .digest = pod_digest },
+	  .ballast = pod_ballast, .annotations = CNI_ONLY, .decode = pod_decode, .digest = pod_digest },
 	{ .kind = "Node", .plural = "nodes", .api_versions = { "v1" }, .agents = true, ROW(node, nodes),
-	  .decode = node_decode, .digest = node_digest, .encode = node_encode, .merge = node_merge },
+	  .ballast = node_ballast, .decode = node_decode, .digest = node_digest, .encode = node_encode, .merge = node_merge },
 	{ .kind = "IPPool", .plural = "ippools", .api_versions = CALICO, .agents = true, ROW(pool, pools),
 	  .decode = pool_decode, .digest = pool_digest, .encode = pool_encode },
 	{ .kind = "IPAMBlock", .plural = "ipamblocks", .api_versions = CALICO, OF_BLOCKS, ROW(block, blocks),
@@ -170,30 +181,17 @@ static const struct kind *kind_of(const struct json *j, json_value api_version, 
 	return NULL;
 }
 
-/* A short string to buf; false, and buf empty, when v is none. */
-static bool short_string(const struct json *j, json_value v, char *buf, size_t size)
-{
-	struct arena mem = { 0 };
-	const char *text = json_string(j, v, &mem);
-	bool fits = text && str_copy(buf, size, text);
-
-	if (!fits)
-		buf[0] = '\0';
-	arena_free(&mem);
-	return fits;
-}
-
 void kind_identify(const struct json *j, json_value object, const struct kind *k, struct object_ref *ref)
 {
 	json_value meta = json_get(j, object, "metadata"), namespace = json_get(j, meta, "namespace");
 
-	*ref = (struct object_ref){ .kind = k };
+	ref->kind = k;
+	ref->namespace[0] = '\0';
 	if (k->namespaced && (json_type(j, namespace) == JSON_NULL || json_is(j, namespace, "")))
 		str_copy(ref->namespace, sizeof ref->namespace, "default");
-	else if (k->namespaced)
-		short_string(j, namespace, ref->namespace, sizeof ref->namespace);
-	if (!short_string(j, json_get(j, meta, "name"), ref->name, sizeof ref->name) ||
-	    !kind_name_ok(k, ref->namespace, ref->name))
+	else if (k->namespaced && !json_copy(j, namespace, ref->namespace, sizeof ref->namespace))
+		ref->namespace[0] = '\0';
+	if (!json_copy(j, json_get(j, meta, "name"), ref->name, sizeof ref->name) || !kind_name_ok(k, ref->namespace, ref->name))
 		ref->name[0] = '\0';
 }
 
@@ -201,19 +199,21 @@ void kind_identify(const struct json *j, json_value object, const struct kind *k
 static int identity_decode(struct json_ctx *c, json_value object, const struct object_ref *ref, struct row *row)
 {
 	struct meta *m = kind_meta(ref->kind, row);
-	int rc = meta_decode(c, object, ref->kind, m);
 	char key[OBJECT_KEY_MAX];
+	bool bad;
 
-	if (rc < 0 && !(ref->kind->closed && *ref->name))
-		return rc;
-	if (rc < 0)
-		*m = (struct meta){ .namespace = arena_str(&row->mem, ref->namespace),
-				    .name = arena_str(&row->mem, ref->name), .uid = "" };
+	if (!*ref->name)
+		return meta_refuse(c, object, ref->kind);
 	if (!object_key(key, ref))
-		return json_refuse_member(c, object, "metadata.name", "%s: not the name of a CIDR", m->name);
-	/* Of most kinds the key is the name, or can share its bytes with nothing. */
-	row->key = strcmp(key, m->name) == 0 ? m->name : arena_str(&row->mem, key);
-	return 0;
+		return json_refuse_member(c, object, "metadata.name", "%s: not the name of a CIDR", ref->name);
+	row->key = arena_str(&row->mem, key);
+	m->namespace = arena_str(&row->mem, ref->namespace);
+	m->name = ref->kind->decode == block_decode ? arena_str(&row->mem, ref->name) : row->key + strlen(key) - strlen(ref->name);
+	m->uid = "";
+	bad = meta_decode(c, object, ref->kind, m) < 0;
+	if (bad && ref->kind->closed)
+		*m = (struct meta){ .namespace = m->namespace, .name = m->name, .uid = "" };
+	return bad && !ref->kind->closed ? -EINVAL : 0;
 }
 
 static struct row *row_decode(struct json_ctx *c, json_value object, const struct object_ref *ref)

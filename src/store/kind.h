@@ -21,6 +21,7 @@ struct kind {
 	size_t meta;			/* offset of struct meta in the row */
 	size_t place;			/* offset of a struct place in the row; 0: of no interest */
 	size_t row_size;
+	const char *const *ballast;	/* members that are large and asked for by nobody, NULL-terminated; NULL: none */
 	const char *annotations;	/* only annotations that begin so are kept; NULL: all */
 	/*
 	 * Fills *row (zeroed, row_size bytes; strings and arrays from c->mem, which is
@@ -45,6 +46,8 @@ struct kind {
 
 extern const struct kind kinds[];
 extern const unsigned kind_count;
+
+extern const char *const kind_no_ballast[];	/* nothing but metadata.managedFields is */
 
 /* Is it read with that configuration?  (ipam = podcidr: no blocks and what goes with them.) */
 bool kind_is_used(const struct kind *k, const struct config *c);

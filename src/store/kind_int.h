@@ -13,12 +13,19 @@ int read_word(struct json_ctx *c, json_value v, const char *const *words);
 int read_protocol(struct json_ctx *c, json_value v, void *field);	/* TCP, UDP, SCTP: uint8_t */
 
 /* An object whose members are strings, sorted by key. */
-struct string_map { struct label *entry; unsigned count; };
+struct string_map {
+	struct label *entry;
+	unsigned count;
+	bool (*wanted)(const struct kind *k, const char *key);	/* NULL: all are */
+	const struct kind *kind;
+};
 int read_string_map(struct json_ctx *c, json_value v, void *field);
 /* Both, in mem; where both have a key, over's value. */
 struct string_map string_map_overlay(struct arena *mem, struct string_map under, struct string_map over);
 
+/* The rest of *m, which has the name. */
 int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m);
+int meta_refuse(struct json_ctx *c, json_value object, const struct kind *k);	/* what is wrong with the name: -EINVAL */
 void meta_encode_rest(struct json_out *o, const struct meta *m);	/* what follows the version */
 
 /*

@@ -7,6 +7,7 @@
  */
 #include "store/kind_int.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,12 @@ int read_value(struct json_ctx *c, json_value v, void *field)
 	(void)c;
 	*(json_value *)field = v;
 	return 0;
+}
+
+static int read_text(struct json_ctx *c, json_value v, void *field)
+{
+	*(json_value *)field = v;
+	return json_type(c->j, v) == JSON_STRING ? 0 : json_refuse(c, v, "want a string");
 }
 
 int read_loose_bool(struct json_ctx *c, json_value v, void *field)
@@ -62,26 +69,46 @@ static int by_key(const void *a, const void *b)
 	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
 }
 
+static bool is_wanted(const struct string_map *map, const struct json *j, json_value name)
+{
+	char key[OBJECT_KEY_MAX];
+
+	if (!map->wanted)
+		return true;
+	json_copy(j, name, key, sizeof key);	/* longer ones are nobody's */
+	return map->wanted(map->kind, key);
+}
+
 int read_string_map(struct json_ctx *c, json_value v, void *field)
 {
 	struct string_map *map = field;
 	const struct json *j = c->j;
-	struct label *to;
+	bool sorted = true;
 
 	if (json_type(j, v) != JSON_OBJECT)
 		return json_refuse(c, v, "want an object");
-	map->count = json_length(j, v);
-	map->entry = to = arena_alloc(c->mem, map->count * sizeof *to);
 	json_each(j, v, name) {
-		json_value value = json_member(j, name);
+		enum json_type t = json_type(j, json_member(j, name));
 
-		to->key = json_string(j, name, c->mem);
-		to->value = json_type(j, value) == JSON_NULL ? "" : json_string(j, value, c->mem);
-		if (!to++->value)
-			return json_refuse(c, value, "want a string");
+		if (t != JSON_STRING && t != JSON_NULL)
+			return json_refuse(c, json_member(j, name), "want a string");
+		map->count += is_wanted(map, j, name);
 	}
-	qsort(map->entry, map->count, sizeof *to, by_key);
-	for (unsigned i = 1; i < map->count; i++) {
+	map->entry = map->count ? arena_alloc(c->mem, map->count * sizeof *map->entry) : NULL;
+	map->count = 0;
+	json_each(j, v, name) {
+		struct label *to = &map->entry[map->count];
+		const char *value;
+
+		if (!is_wanted(map, j, name))
+			continue;
+		value = json_string(j, json_member(j, name), c->mem);
+		*to = (struct label){ json_string(j, name, c->mem), value ? value : "" };
+		sorted &= !map->count++ || strcmp(to[-1].key, to->key) < 0;
+	}
+	if (!sorted)
+		qsort(map->entry, map->count, sizeof *map->entry, by_key);
+	for (unsigned i = 1; i < map->count && !sorted; i++) {
 		if (strcmp(map->entry[i].key, map->entry[i - 1].key) == 0)
 			return json_refuse(c, v, "%s: given twice", map->entry[i].key);
 	}
@@ -106,17 +133,18 @@ struct string_map string_map_overlay(struct arena *mem, struct string_map under,
 /* --- metadata --- */
 
 struct meta_text {
-	const char *name, *namespace, *uid, *version, *deletion;
+	const char *uid;
+	json_value name, namespace, version, deletion;	/* the names have been read; they are only to be there once */
 	struct string_map labels, annotations;
 };
 
 #define FIELD(name, member, read) { name, offsetof(struct meta_text, member), read, false }
 static const struct json_field meta_fields[] = {
-	{ "metadata.name", offsetof(struct meta_text, name), json_read_string, true },
-	FIELD("metadata.namespace", namespace, json_read_string),
+	FIELD("metadata.name", name, read_text),
+	FIELD("metadata.namespace", namespace, read_text),
 	FIELD("metadata.uid", uid, json_read_string),
-	FIELD("metadata.resourceVersion", version, json_read_string),
-	FIELD("metadata.deletionTimestamp", deletion, json_read_string),
+	FIELD("metadata.resourceVersion", version, read_text),
+	FIELD("metadata.deletionTimestamp", deletion, read_text),
 	FIELD("metadata.labels", labels, read_string_map),
 	FIELD("metadata.annotations", annotations, read_string_map),
 };
@@ -125,31 +153,35 @@ static const struct json_field wrapped_fields[] = {
 	FIELD("annotations", annotations, read_string_map),
 };
 
-static const struct label *map_find(const struct string_map *map, const char *key)
+/* Only annotations that this kind has a use for. */
+static bool is_useful(const struct kind *k, const char *key)
 {
-	struct label want = { .key = key };
-
-	return map->count ? bsearch(&want, map->entry, map->count, sizeof want, by_key) : NULL;
+	return strcmp(key, wrapped_key) != 0 && strcmp(key, last_applied_key) != 0 &&
+	       (!k->annotations || str_prefix(key, k->annotations) || strcmp(key, mirror_key) == 0);
 }
 
 /* Lays the labels and annotations of the wrapped metadata over t's. */
 static int unwrap(struct json_ctx *c, json_value object, struct meta_text *t)
 {
-	const struct label *wrapped = map_find(&t->annotations, wrapped_key);
-	struct meta_text inner = { 0 };
+	json_value wrapped = json_get(c->j, json_path(c->j, object, "metadata.annotations"), wrapped_key);
+	struct meta_text inner = { .annotations = t->annotations };
+	struct arena scratch = { 0 };
+	const char *text = json_string(c->j, wrapped, &scratch);
 	struct err e = { 0 };
 	struct json j;
 	int rc;
 
-	if (!wrapped)
+	if (!text)
 		return 0;
-	rc = json_parse(&j, wrapped->value, strlen(wrapped->value), &e);
+	inner.annotations.count = 0;
+	rc = json_parse(&j, text, strlen(text), &e);
 	if (rc == 0) {
 		struct json_ctx in = { .j = &j, .mem = c->mem, .e = &e };
 
 		rc = json_fields(&in, 0, wrapped_fields, ARRAY_SIZE(wrapped_fields), &inner);
 		json_free(&j);
 	}
+	arena_free(&scratch);
 	if (rc < 0)
 		return json_refuse_member(c, object, "metadata.annotations", "%s: %s", wrapped_key, e.text);
 	t->labels = string_map_overlay(c->mem, t->labels, inner.labels);
@@ -157,74 +189,59 @@ static int unwrap(struct json_ctx *c, json_value object, struct meta_text *t)
 	return 0;
 }
 
-/* The API server's defaults, and names that are names. */
-static int complete(struct json_ctx *c, json_value object, const struct kind *k, struct meta_text *t)
+/* The API server's defaults, and what Calico adds. */
+static int complete(struct json_ctx *c, json_value object, const struct kind *k, const struct meta *m, struct meta_text *t)
 {
-	if (!k->namespaced)
-		t->namespace = "";
-	else if (!t->namespace || !*t->namespace)
-		t->namespace = "default";
-	if (k->namespaced && !kind_name_ok(k, t->namespace, "x"))
-		return json_refuse_member(c, object, "metadata.namespace", "%s: not a namespace's name", t->namespace);
-	if (!kind_name_ok(k, t->namespace, t->name))
-		return json_refuse_member(c, object, "metadata.name", "%s: want lower case letters, digits, '-' and '.'",
-					  t->name);
 	if (strcmp(k->kind, "Namespace") == 0) {
-		struct label own = { "kubernetes.io/metadata.name", t->name };
+		struct label own = { "kubernetes.io/metadata.name", m->name };
 
 		t->labels = string_map_overlay(c->mem, t->labels, (struct string_map){ &own, 1 });
 	}
 	return strcmp(k->api_versions[0], "crd.projectcalico.org/v1") == 0 ? unwrap(c, object, t) : 0;
 }
 
-/* Keeps only the annotations that this kind has a use for. */
-static void filter(const struct kind *k, struct string_map *map)
+int meta_refuse(struct json_ctx *c, json_value object, const struct kind *k)
 {
-	unsigned kept = 0;
+	static const struct json_field fields[] = {
+		{ "metadata.name", 0, json_read_string, true }, { "metadata.namespace", sizeof(char *), json_read_string, false },
+	};
+	const char *names[2] = { NULL, NULL };
+	struct arena scratch = { 0 };
+	struct json_ctx in = *c;
 
-	for (unsigned i = 0; i < map->count; i++) {
-		const char *key = map->entry[i].key;
-
-		if (strcmp(key, wrapped_key) == 0 || strcmp(key, last_applied_key) == 0 ||
-		    (k->annotations && !str_prefix(key, k->annotations) && strcmp(key, mirror_key) != 0))
-			continue;
-		map->entry[kept++] = map->entry[i];
+	in.mem = &scratch;
+	if (json_fields(&in, object, fields, ARRAY_SIZE(fields), names) == 0) {
+		if (names[1] && *names[1] && k->namespaced && !kind_name_ok(k, names[1], "x"))
+			json_refuse_member(&in, object, "metadata.namespace", "%s: not a namespace's name", names[1]);
+		json_refuse_member(&in, object, "metadata.name", "%s: want lower case letters, digits, '-' and '.'", names[0]);
 	}
-	map->count = kept;
+	arena_free(&scratch);
+	return -EINVAL;
 }
 
-/* Only what was not left out of the text. */
-static void copy_meta(struct arena *mem, struct meta *m, const struct meta_text *t)
+static int read_version(struct json_ctx *c, json_value object, json_value v, uint64_t *version)
 {
-	m->labels = labels_copy(mem, t->labels.entry, t->labels.count);
-	m->label_count = t->labels.count;
-	m->annotations = labels_copy(mem, t->annotations.entry, t->annotations.count);
-	m->annotation_count = t->annotations.count;
-	m->name = arena_str(mem, t->name);
-	m->namespace = arena_str(mem, t->namespace);
-	m->uid = arena_str(mem, t->uid ? t->uid : "");
-	m->deleting = t->deletion != NULL;
+	char text[24];
+
+	if (v < 0 || (json_copy(c->j, v, text, sizeof text) && (!*text || str_u64(text, UINT64_MAX, version) == 0)))
+		return 0;
+	return json_refuse_member(c, object, "metadata.resourceVersion", "%s: want a decimal number", text);
 }
 
 int meta_decode(struct json_ctx *c, json_value object, const struct kind *k, struct meta *m)
 {
-	struct meta_text t = { 0 };
-	struct arena scratch = { 0 };
-	struct json_ctx in = *c;
-	int rc;
+	struct meta_text t = { .version = -1, .deletion = -1, .annotations = { .wanted = is_useful, .kind = k } };
 
-	in.mem = &scratch;
-	rc = json_fields(&in, object, meta_fields, ARRAY_SIZE(meta_fields), &t);
-	if (rc == 0)
-		rc = complete(&in, object, k, &t);
-	if (rc == 0 && t.version && *t.version && str_u64(t.version, UINT64_MAX, &m->version) < 0)
-		rc = json_refuse_member(&in, object, "metadata.resourceVersion", "%s: want a decimal number", t.version);
-	if (rc == 0) {
-		filter(k, &t.annotations);
-		copy_meta(c->mem, m, &t);
-	}
-	arena_free(&scratch);
-	return rc;
+	if (json_fields(c, object, meta_fields, ARRAY_SIZE(meta_fields), &t) < 0 || complete(c, object, k, m, &t) < 0 ||
+	    read_version(c, object, t.version, &m->version) < 0)
+		return -EINVAL;
+	m->labels = t.labels.entry;
+	m->label_count = t.labels.count;
+	m->annotations = t.annotations.entry;
+	m->annotation_count = t.annotations.count;
+	m->uid = t.uid ? t.uid : "";
+	m->deleting = t.deletion >= 0;
+	return 0;
 }
 
 static void put_map(struct json_out *o, const char *name, const struct label *l, unsigned count)

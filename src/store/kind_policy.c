@@ -59,7 +59,7 @@ static int check_value(struct json_ctx *c, json_value v, const char *value)
 static int read_match_labels(struct json_ctx *c, json_value v, void *field)
 {
 	struct selector_maker *m = field;
-	struct string_map map;
+	struct string_map map = { 0 };
 
 	if (read_string_map(c, v, &map) < 0)
 		return -EINVAL;

@@ -4,7 +4,7 @@
  * one of that name.  A list is written to a new file, which takes the old one's place
  * when the list is whole; later changes are appended, and when more than half of the
  * file is past, what the model still has is copied.  Nothing is written but what is news
- * to the model.  Left out is what no decoder reads and what is large.
+ * to the model.
  *
  * `manx get` shows these lines too.
  */
@@ -38,86 +38,25 @@ static void flush(struct kube_kind *kk)
 
 /* --- one line --- */
 
-/* Of Pods and Nodes, outside of metadata. */
-static bool is_ballast(const struct json *j, json_value name)
-{
-	static const char *const names[] = {
-		"volumes", "volumeMounts", "containerStatuses", "initContainerStatuses", "ephemeralContainers", "conditions", "env",
-		"envFrom", "command", "args", "resources", "tolerations", "affinity", "securityContext", "livenessProbe",
-		"readinessProbe", "startupProbe", "lifecycle", "images", "nodeInfo", "capacity", "allocatable", "volumesAttached",
-		"volumesInUse", "daemonEndpoints",
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-		if (json_is(j, name, names[i]))
-			return true;
-	return false;
-}
-
-struct copy {
-	struct json_out o;
-	const struct json *j;
-	struct arena mem;
-	bool lean;			/* leave ballast out */
-	bool metadata;			/* inside of it */
-};
-
-static void copy_value(struct copy *c, const char *name, json_value v, unsigned depth);
-
-static void copy_members(struct copy *c, json_value v, unsigned depth)
-{
-	const struct json *j = c->j;
-
-	json_each(j, v, name) {
-		bool top = depth == 0, metadata = top && json_is(j, name, "metadata");
-
-		if (metadata)
-			c->metadata = true;
-		if (!(top && (json_is(j, name, "apiVersion") || json_is(j, name, "kind"))) &&
-		    !(c->metadata && depth == 1 && json_is(j, name, "managedFields")) &&
-		    !(c->lean && !c->metadata && is_ballast(j, name)))
-			copy_value(c, json_string(j, name, &c->mem), json_member(j, name), depth + 1);
-		if (metadata)
-			c->metadata = false;
-	}
-}
-
-static void copy_value(struct copy *c, const char *name, json_value v, unsigned depth)
-{
-	enum json_type type = json_type(c->j, v);
-	const char *raw;
-	size_t len;
-
-	if (type == JSON_OBJECT) {
-		json_open(&c->o, name, '{');
-		copy_members(c, v, depth);
-		json_close(&c->o, '}');
-	} else if (type == JSON_ARRAY) {
-		json_open(&c->o, name, '[');
-		json_each(c->j, v, el)
-			copy_value(c, NULL, el, depth);
-		json_close(&c->o, ']');
-	} else {
-		raw = json_raw(c->j, v, &len);
-		json_put_raw(&c->o, name, raw, len);
-	}
-}
-
 void kube_cache_put(struct kube_kind *kk, const struct json *j, json_value object)
 {
-	const char *kind = kk->kind->kind, *version = kube_api_version(kk->ks, kk->kind);
-	struct copy c = { .o = { .to = &kk->ks->out }, .j = j, .lean = strcmp(kind, "Pod") == 0 || strcmp(kind, "Node") == 0 };
+	const char *version = kube_api_version(kk->ks, kk->kind), *raw;
+	struct json_out o = { .to = &kk->ks->out };
+	size_t len;
 
 	if (kk->file < 0)
 		return;
-	json_open(&c.o, NULL, '{');
-	json_put_string(&c.o, "apiVersion", version ? version : "");
-	json_put_string(&c.o, "kind", kind);
-	copy_members(&c, object, 0);
-	json_close(&c.o, '}');
-	str_puts(c.o.to, "\n");
-	arena_free(&c.mem);
-	if (c.o.to->len > PIECE)
+	json_open(&o, NULL, '{');
+	if (json_get(j, object, "apiVersion") < 0)
+		json_put_string(&o, "apiVersion", version ? version : "");
+	if (json_get(j, object, "kind") < 0)
+		json_put_string(&o, "kind", kk->kind->kind);
+	raw = json_raw(j, object, &len);
+	if (o.comma)
+		str_puts(o.to, ",");
+	str_add(o.to, raw + 1, len - 1);
+	str_puts(o.to, "\n");
+	if (o.to->len > PIECE)
 		flush(kk);
 }
 
@@ -148,25 +87,23 @@ struct reading {
 	store_text *give;
 };
 
-static void on_line(void *ctx, const char *text, size_t len, bool whole)
+static void on_line(void *ctx, const struct json *j, const char *wrong)
 {
 	struct reading *r = ctx;
 	struct object_ref ref;
 	struct err e = { 0 };
 	struct row *row = NULL;
 	bool gone = false;
-	struct json j;
 
-	if (!whole || json_parse(&j, text, len, &e) < 0)
+	if (wrong)
 		return;
-	json_bool(&j, json_get(&j, 0, "gone"), &gone);
+	json_bool(j, json_get(j, 0, "gone"), &gone);
 	if (gone)
-		kind_identify(&j, 0, r->kk->kind, &ref);
+		kind_identify(j, 0, r->kk->kind, &ref);
 	else
-		row = kind_decode_as(&j, 0, r->kk->kind, &ref, &e);
-	json_free(&j);
+		row = kind_decode_as(j, 0, r->kk->kind, &ref, &e);
 	if (*ref.name && (gone || row))
-		r->each(r, &ref, row, text, len);
+		r->each(r, &ref, row, j->text, j->len);
 	else
 		row_free(row);
 }

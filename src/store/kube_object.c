@@ -121,16 +121,29 @@ bool kube_object_del(struct kube_kind *kk, const struct json *j, json_value obje
 	return old;
 }
 
+struct read_back { struct kube_kind *kk; uint64_t version; };
+
+static void on_answer(void *ctx, const struct json *j, const char *wrong)
+{
+	struct read_back *a = ctx;
+
+	if (wrong || a->version)
+		return;
+	a->version = kube_version(j, 0);
+	kube_object_put(a->kk, j, 0);
+}
+
+/* As what a watch says of it. */
 bool kube_object_read(struct kube_store *ks, const struct kind *k, const struct str *text, uint64_t *version)
 {
-	struct err e = { 0 };
-	struct json j;
+	struct read_back a = { .kk = &ks->kinds[k - kinds] };
+	struct json_split split;
 
-	*version = 0;
-	if (json_parse(&j, str_text(text), text->len, &e) < 0)
-		return false;
-	*version = kube_version(&j, 0);
-	kube_object_put(&ks->kinds[k - kinds], &j, 0);
-	json_free(&j);
-	return *version;
+	json_split_init(&split, false, on_answer, &a);
+	split.ballast = k->ballast ? k->ballast : kind_no_ballast;
+	json_split_feed(&split, str_text(text), text->len);
+	json_split_end(&split);
+	json_split_free(&split);
+	*version = a.version;
+	return a.version;
 }

@@ -149,33 +149,28 @@ static void on_event(struct kube_kind *kk, const struct json *j)
 }
 
 /* What cannot be read has a name near its beginning, as far as a person needs one. */
-static void refuse_text(const struct kube_kind *kk, const char *text, size_t len, const char *why)
+static void refuse_text(const struct kube_kind *kk, const struct json *j, const char *why)
 {
 	static const char mark[] = "\"name\":\"";
-	const char *at = memmem(text, len, mark, sizeof mark - 1);
-	const char *name = at ? at + sizeof mark - 1 : "", *end = at ? memchr(name, '"', len - (size_t)(name - text)) : NULL;
+	const char *at = memmem(j->text, j->len, mark, sizeof mark - 1);
+	const char *name = at ? at + sizeof mark - 1 : "", *end = at ? memchr(name, '"', j->len - (size_t)(name - j->text)) : NULL;
 
 	log_err("store", "%s %.*s: refused: %s", kk->kind->kind, end && end - name < OBJECT_NAME_MAX ? (int)(end - name) : 0,
 		name, why);
 }
 
-static void on_object(void *ctx, const char *text, size_t len, bool whole)
+static void on_object(void *ctx, const struct json *j, const char *wrong)
 {
 	struct kube_kind *kk = ctx;
-	struct err e = { 0 };
-	struct json j;
 
 	if (kk->stopping)
 		return;
-	if (!whole || json_parse(&j, text, len, &e) < 0) {
-		refuse_text(kk, text, len, whole ? e.text : "longer than 4 MiB");
-		return;
-	}
-	if (kk->phase == KUBE_LIST)
-		kube_object_put(kk, &j, 0);
+	if (wrong)
+		refuse_text(kk, j, wrong);
+	else if (kk->phase == KUBE_LIST)
+		kube_object_put(kk, j, 0);
 	else
-		on_event(kk, &j);
-	json_free(&j);
+		on_event(kk, j);
 }
 
 /* --- answers --- */
@@ -385,6 +380,7 @@ static void ask(struct kube_kind *kk)
 	path_set(kk);
 	json_split_free(&kk->split);
 	json_split_init(&kk->split, kk->phase == KUBE_LIST, on_object, kk);
+	kk->split.ballast = kk->kind->ballast ? kk->kind->ballast : kind_no_ballast;
 	kk->stopping = false;
 	kk->call = (struct kube_call){ .method = "GET", .path = kk->path.s, .stream = kk->phase != KUBE_LIST,
 				       .silence_ms = SILENCE_MS, .on_head = on_head, .on_data = on_data, .on_end = on_end };

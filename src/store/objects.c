@@ -19,15 +19,6 @@ struct walk {
 	unsigned line;
 };
 
-static void text_of(const struct json *j, json_value v, char *buf, size_t size)
-{
-	struct arena mem = { 0 };
-	const char *text = json_string(j, v, &mem);
-
-	str_copy(buf, size, text ? text : "");
-	arena_free(&mem);
-}
-
 /* Objects come in the order of the text. */
 static unsigned line_of(struct walk *w, json_value v)
 {
@@ -62,8 +53,8 @@ static bool object_read(struct walk *w, json_value v)
 	o.json = json_raw(w->j, v, &o.json_len);
 	if (o.row && o.ref.kind->place)
 		kind_place(o.ref.kind, o.row)->line = line_of(w, v);
-	text_of(w->j, json_get(w->j, v, "apiVersion"), o.api_version, sizeof o.api_version);
-	text_of(w->j, json_get(w->j, v, "kind"), o.kind_name, sizeof o.kind_name);
+	json_copy(w->j, json_get(w->j, v, "apiVersion"), o.api_version, sizeof o.api_version);
+	json_copy(w->j, json_get(w->j, v, "kind"), o.kind_name, sizeof o.kind_name);
 	return object_give(w, &o);
 }
 

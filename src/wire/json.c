@@ -38,6 +38,14 @@ static enum json_type type_of(const jsmntok_t *t, const char *text)
 	}
 }
 
+/* A token of that type and place. */
+static struct json_token token_of(const struct json *j, unsigned type, int start, int end, int size)
+{
+	bool escaped = type == JSON_STRING && memchr(j->text + start, '\\', (size_t)(end - start));
+
+	return (struct json_token){ .type = (uint16_t)type, .escaped = escaped, .start = start, .end = end, .size = size };
+}
+
 /* Each token's "next": the first that begins where it has ended.  Open ones are on a stack. */
 static void link_tokens(struct json *j)
 {
@@ -66,7 +74,8 @@ static void bare_value(struct json *j)
 		end--;
 	}
 	t.start = (int)start;
-	j->tokens[0] = (struct json_token){ .type = type_of(&t, j->text), .start = t.start, .end = (int)end, .next = 1 };
+	j->tokens[0] = token_of(j, type_of(&t, j->text), t.start, (int)end, 0);
+	j->tokens[0].next = 1;
 }
 
 static int tokenise(struct json *j)
@@ -80,8 +89,7 @@ static int tokenise(struct json *j)
 	for (int i = 0; i < j->count; i++) {
 		jsmntok_t t = raw[i];
 
-		j->tokens[i] = (struct json_token){ .type = type_of(&t, j->text), .start = t.start, .end = t.end,
-						    .size = t.size };
+		j->tokens[i] = token_of(j, type_of(&t, j->text), t.start, t.end, t.size);
 	}
 	link_tokens(j);
 	return 0;
@@ -252,24 +260,45 @@ unsigned json_char(const char **at, char out[4])
 
 const char *json_string(const struct json *j, json_value v, struct arena *mem)
 {
-	const char *at, *end;
-	char *text, *to;
+	const struct json_token *t = &j->tokens[v < 0 ? 0 : v];
+	size_t len = (size_t)(t->end - t->start);
+	char *text;
 
 	if (json_type(j, v) != JSON_STRING)
 		return NULL;
+	if (!t->escaped)
+		return arena_strn(mem, j->text + t->start, len);
+	text = arena_alloc(mem, len + 1);
+	json_copy(j, v, text, len + 1);
+	return text;
+}
+
+bool json_copy(const struct json *j, json_value v, char *buf, size_t size)
+{
+	const char *at, *end;
+	size_t len = 0;
+
+	buf[0] = '\0';
+	if (json_type(j, v) != JSON_STRING)
+		return false;
 	at = j->text + j->tokens[v].start;
 	end = j->text + j->tokens[v].end;
-	if (!memchr(at, '\\', (size_t)(end - at)))
-		return arena_strn(mem, at, (size_t)(end - at));
-	text = to = arena_alloc(mem, (size_t)(end - at) + 1);
+	if (!j->tokens[v].escaped) {
+		len = (size_t)(end - at) < size ? (size_t)(end - at) : size - 1;
+		memcpy(buf, at, len);
+		buf[len] = '\0';
+		return len == (size_t)(end - at);
+	}
 	while (at < end) {
 		char c[4];
 		unsigned n = json_char(&at, c);
 
-		memcpy(to, c, n);
-		to += n;
+		if (len + n >= size)
+			return false;
+		memcpy(buf + len, c, n);
+		buf[len += n] = '\0';
 	}
-	return text;
+	return true;
 }
 
 bool json_is(const struct json *j, json_value v, const char *text)
@@ -287,10 +316,8 @@ bool json_is_bytes(const struct json *j, json_value v, const char *text, size_t 
 	at = j->text + j->tokens[v].start;
 	end = j->text + j->tokens[v].end;
 	len = (size_t)(end - at);
-	if (len == left && memcmp(at, text, len) == 0)
-		return !memchr(at, '\\', len);
-	if (len <= left || !memchr(at, '\\', len))
-		return false;
+	if (!j->tokens[v].escaped)
+		return len == left && memcmp(at, text, len) == 0;
 	while (at < end && left) {
 		char c[4];
 		unsigned n = json_char(&at, c);

@@ -51,8 +51,10 @@ json_value json_member(const struct json *j, json_value name);	/* value of a mem
 #define json_each(j, container, v) \
 	for (json_value v = json_first(j, container); v >= 0; v = json_next(j, container, v))
 
-/* Unescaped copy; NULL unless v is a string.  json_is compares without a copy when nothing is escaped. */
+/* Unescaped copy; NULL unless v is a string. */
 const char *json_string(const struct json *j, json_value v, struct arena *mem);
+/* The same to buf, cut where it is full.  False: that, or v is no string ("" then). */
+bool json_copy(const struct json *j, json_value v, char *buf, size_t size);
 bool json_is(const struct json *j, json_value v, const char *text);
 int json_int(const struct json *j, json_value v, int64_t *out);	/* -EINVAL, -ERANGE */
 int json_bool(const struct json *j, json_value v, bool *out);
@@ -61,7 +63,7 @@ int json_bool(const struct json *j, json_value v, bool *out);
  * Decoding by a table.  Each row names a member ("spec.cidr" is one of an object
  * inside), where its value goes and the reader for it.  Null counts as absent.  A
  * member that appears twice among those we read is refused; members that no row
- * names are skipped.  Errors: "LINE:COL: <path>: text" in *e.
+ * names are skipped.  Errors: "LINE:COL: <path>: text" in *e.  At most 32 rows.
  */
 struct json_ctx {
 	const struct json *j;

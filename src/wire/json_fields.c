@@ -95,53 +95,66 @@ int json_refuse_member(struct json_ctx *c, json_value object, const char *name, 
 
 /* --- tables --- */
 
-/* The value of the member called so, -1: absent or null.  -EINVAL when it is there twice. */
-static int member_find(struct json_ctx *c, json_value object, const char *name, size_t len, json_value *value)
+/* Behind the first part of path, if that is the name v; else NULL. */
+static const char *path_step(const struct json *j, json_value v, const char *path)
 {
-	const struct json *j = c->j;
-	json_value found = -1;
+	const struct json_token *t = &j->tokens[v];
+	size_t len = t->escaped ? strcspn(path, ".") : (size_t)(t->end - t->start);
 
-	json_each(j, object, v) {
-		if (!json_is_bytes(j, v, name, len))
-			continue;
-		if (found >= 0)
-			return json_refuse(c, v, "given twice");
-		found = json_member(j, v);
-	}
-	*value = json_type(j, found) == JSON_NULL ? -1 : found;
-	return 0;
+	if (t->escaped ? !json_is_bytes(j, v, path, len) : *path != j->text[t->start] || strncmp(path, j->text + t->start, len) != 0)
+		return NULL;
+	return path[len] == '.' || !path[len] ? path + len : NULL;
 }
 
-/* The value at a path. */
-static int field_find(struct json_ctx *c, json_value object, const char *path, json_value *value)
+/* In one walk, the values of those fields whose bits are set; the first at bytes of their names have led here. */
+static int fields_find(struct json_ctx *c, json_value object, const struct json_field *fields, uint32_t wanted, size_t at,
+		       json_value *found)
 {
-	*value = object;
-	for (;;) {
-		size_t len = strcspn(path, ".");
+	uint32_t seen = 0;
 
-		if (json_type(c->j, *value) == JSON_NULL)
-			*value = -1;
-		else if (json_type(c->j, *value) != JSON_OBJECT)
-			return json_refuse(c, *value, "want an object");
-		if (member_find(c, *value, path, len, value) < 0)
+	if (json_type(c->j, object) == JSON_NULL)
+		return 0;
+	if (json_type(c->j, object) != JSON_OBJECT)
+		return json_refuse(c, object, "want an object");
+	json_each(c->j, object, v) {
+		uint32_t inside = 0;
+		size_t next = 0;
+
+		for (uint32_t left = wanted; left; left &= left - 1) {
+			const unsigned i = (unsigned)__builtin_ctz(left);
+			const char *rest = path_step(c->j, v, fields[i].name + at);
+
+			if (!rest)
+				continue;
+			if (seen >> i & 1)
+				return json_refuse(c, v, "given twice");
+			seen |= 1u << i;
+			if (*rest) {
+				inside |= 1u << i;
+				next = (size_t)(rest + 1 - fields[i].name);
+			} else if (json_type(c->j, json_member(c->j, v)) != JSON_NULL) {
+				found[i] = json_member(c->j, v);
+			}
+		}
+		if (inside && fields_find(c, json_member(c->j, v), fields, inside, next, found) < 0)
 			return -EINVAL;
-		if (*value < 0 || !path[len])
-			return 0;
-		path += len + 1;
 	}
+	return 0;
 }
 
 int json_fields(struct json_ctx *c, json_value object, const struct json_field *fields, unsigned count, void *out)
 {
+	json_value found[32];
+
+	memset(found, -1, sizeof found);
+	if (fields_find(c, object, fields, UINT32_MAX >> (32 - count), 0, found) < 0)
+		return -EINVAL;
 	for (unsigned i = 0; i < count; i++) {
 		const struct json_field *f = &fields[i];
-		json_value v;
 
-		if (field_find(c, object, f->name, &v) < 0)
-			return -EINVAL;
-		if (v < 0 && f->required)
+		if (found[i] < 0 && f->required)
 			return json_refuse_member(c, object, f->name, "missing");
-		if (v >= 0 && f->read(c, v, (char *)out + f->offset) < 0)
+		if (found[i] >= 0 && f->read(c, found[i], (char *)out + f->offset) < 0)
 			return -EINVAL;
 	}
 	return 0;
@@ -224,20 +237,11 @@ int json_read_u32(struct json_ctx *c, json_value v, void *field)
 	return 0;
 }
 
-/* The string v for a parser of text, cut in buf: what is longer is no address. */
+/* The string v for a parser of text: what is cut is no address. */
 static int short_text(struct json_ctx *c, json_value v, char *buf, size_t size)
 {
-	const char *at, *end;
-	size_t len = 0;
-
-	if (json_type(c->j, v) != JSON_STRING)
-		return json_refuse(c, v, "want a string");
-	at = c->j->text + c->j->tokens[v].start;
-	end = c->j->text + c->j->tokens[v].end;
-	while (at < end && len + 4 < size)
-		len += json_char(&at, buf + len);
-	buf[len] = '\0';
-	return 0;
+	json_copy(c->j, v, buf, size);
+	return json_type(c->j, v) == JSON_STRING ? 0 : json_refuse(c, v, "want a string");
 }
 
 int json_read_prefix(struct json_ctx *c, json_value v, void *field)

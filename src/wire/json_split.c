@@ -1,21 +1,17 @@
 #include "wire/json_split.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "wire/json.h"
+#include "base/util.h"
+#include "wire/json_int.h"
 
-enum { HEAD = 4096, KEEP = 65536 };	/* of what is too long; of a buffer between objects */
+enum { HEAD = 4096, KEEP = 65536 };	/* of what is bad; of a buffer between objects */
 
-void json_split_init(struct json_split *s, bool list, void (*each)(void *ctx, const char *text, size_t len, bool whole),
+void json_split_init(struct json_split *s, bool list, void (*each)(void *ctx, const struct json *j, const char *wrong),
 		     void *ctx)
 {
 	*s = (struct json_split){ .each = each, .ctx = ctx, .list = list };
-}
-
-void json_split_free(struct json_split *s)
-{
-	str_free(&s->text);
-	str_free(&s->frame);
 }
 
 static bool is_one_of(char c, const char *set)
@@ -29,35 +25,37 @@ static unsigned level(const struct json_split *s)
 	return !s->list ? 0 : s->items ? 2 : ~0u;
 }
 
-static void hold(struct json_split *s, const char *from, const char *to)
+static void begin(struct json_split *s)
 {
-	size_t len = (size_t)(to - from);
-
-	if (s->cut || !len)
-		return;
-	if (s->text.len + len > JSON_SIZE_MAX) {
-		s->cut = true;
-		len = s->text.len < HEAD ? HEAD - s->text.len : 0;
-	}
-	str_add(&s->text, from, len);
+	if (!s->check)
+		s->check = xcalloc(1, sizeof *s->check);
+	json_check_init(s->check, &s->text, s->ballast);
+	s->begun = true;
 }
 
-/* The object at hand ends: its last bytes are from ... to. */
-static void hand_over(struct json_split *s, const char *from, const char *to)
+/* The object at hand has come to its end. */
+static void hand_over(struct json_split *s)
 {
-	bool alone = !s->text.len && !s->cut && to - from <= JSON_SIZE_MAX;
+	struct json_check *c = s->check;
+	struct json j = { .text = s->text.s, .len = s->text.len, .tokens = c->tokens, .count = c->count };
 
-	if (!alone)
-		hold(s, from, to);
-	if (alone)
-		s->each(s->ctx, from, (size_t)(to - from), true);
-	else
-		s->each(s->ctx, s->text.s, s->cut && s->text.len > HEAD ? HEAD : s->text.len, !s->cut);
-	s->begun = s->cut = false;
+	if (c->wrong)
+		j.tokens = NULL, j.count = 0;
+	s->begun = false;
+	s->each(s->ctx, &j, c->wrong);
 	if (s->text.cap > KEEP)
 		str_free(&s->text);
 	else
 		str_clear(&s->text);
+}
+
+static void release(struct json_split *s)
+{
+	str_free(&s->text);
+	if (s->check)
+		free(s->check->tokens);
+	free(s->check);
+	s->check = NULL;
 }
 
 /* Bytes of the frame; it ends in `"items":`, when a bracket at depth 1 opens the elements. */
@@ -104,37 +102,62 @@ static const char *string_rest(struct json_split *s, const char *p, const char *
 	return p;
 }
 
-/* Inside of an object.  Behind its last byte, or as far as the bytes go. */
-static const char *object_rest(struct json_split *s, const char *from, const char *end)
+/* A bad object goes on: its brackets count from here. */
+static void go_wrong(struct json_split *s)
+{
+	s->string = json_check_in_string(s->check, &s->escape);
+	s->depth += s->check->depth;
+	if (s->text.len <= HEAD)
+		return;
+	s->text = (struct str){ .s = xrealloc(s->text.s, HEAD + 1), .len = HEAD, .cap = HEAD + 1 };
+	s->text.s[HEAD] = '\0';
+}
+
+static const char *object_part(struct json_split *s, const char *p, const char *end)
+{
+	struct json_check *c = s->check;
+
+	p = json_check_piece(c, p, end);
+	if (!c->wrong && s->text.len > JSON_SIZE_MAX)
+		c->wrong = "longer than 4 MiB";
+	if (c->wrong)
+		go_wrong(s);
+	if (c->over)
+		hand_over(s);
+	return p;
+}
+
+/* Of a bad object.  Behind its last byte, or as far as the bytes go. */
+static const char *bad_part(struct json_split *s, const char *from, const char *end)
 {
 	const unsigned at = level(s);
 	const char *p = from;
+	bool over = false;
+	size_t len;
 
-	while (p < end) {
-		if (s->string) {
-			p = string_rest(s, p, end);
-			if (s->string || s->depth != at)
-				continue;
-			hand_over(s, from, p);
-			return p;
-		}
+	while (p < end && !over) {
 		char c = *p;
 
-		if (s->depth == at && (p > from || s->text.len) && is_one_of(c, ",]}{[\" \t\r\n")) {	/* behind a bare word */
-			hand_over(s, from, p);
-			return p;
+		if (s->string) {
+			p = string_rest(s, p, end);
+			over = !s->string && s->depth == at;
+			continue;
 		}
-		if (c == '"') {
-			s->string = true;
-		} else if (c == '{' || c == '[') {
-			s->depth++;
-		} else if ((c == '}' || c == ']') && s->depth > at && --s->depth == at) {
-			hand_over(s, from, p + 1);
-			return p + 1;
-		}
+		over = s->depth == at && (p > from || s->text.len) && is_one_of(c, ",]}{[\" \t\r\n");	/* behind a bare word */
+		if (over)
+			break;
 		p++;
+		if (c == '"')
+			s->string = true;
+		else if (c == '{' || c == '[')
+			s->depth++;
+		else if (c == '}' || c == ']')
+			over = s->depth > at && --s->depth == at;
 	}
-	hold(s, from, p);
+	len = (size_t)(p - from) < HEAD - s->text.len ? (size_t)(p - from) : HEAD - s->text.len;
+	str_add(&s->text, from, len);
+	if (over)
+		hand_over(s);
 	return p;
 }
 
@@ -150,7 +173,7 @@ static const char *between(struct json_split *s, const char *p)
 		return next;
 	}
 	if (s->depth == level(s) && !is_one_of(c, s->items ? ",]} \t\r\n" : " \t\r\n")) {
-		s->begun = true;
+		begin(s);
 		return p;
 	}
 	if (s->depth == level(s) && is_one_of(c, ", \t\r\n"))
@@ -172,12 +195,27 @@ void json_split_feed(struct json_split *s, const char *bytes, size_t len)
 	const char *p = bytes, *end = bytes + len;
 
 	while (p < end)
-		p = s->begun ? object_rest(s, p, end) : between(s, p);
+		p = !s->begun ? between(s, p) : s->check->wrong ? bad_part(s, p, end) : object_part(s, p, end);
+	if (!s->begun)			/* a watch waits, for hours perhaps */
+		release(s);
 }
 
 bool json_split_end(struct json_split *s)
 {
-	if (s->begun && !s->depth && !s->string && !s->list)
-		hand_over(s, "", "");
+	struct json_check *c = s->check;
+
+	if (s->begun && !c->wrong) {
+		s->string = json_check_in_string(c, &s->escape);
+		s->depth += c->depth;
+		json_check_end(c);
+	}
+	if (s->begun && !s->list && !s->depth && !s->string)
+		hand_over(s);
 	return !s->begun && !s->depth && !s->string;
+}
+
+void json_split_free(struct json_split *s)
+{
+	release(s);
+	str_free(&s->frame);
 }

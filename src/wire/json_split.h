@@ -3,31 +3,33 @@
 /*
  * Objects out of a text that is too long to hold: the values of a stream that
  * stand one behind the other (a watch), or the elements of the array "items"
- * of one object (a list).  Bytes come in any pieces.  Only brackets are
- * counted and strings skipped here, so that the place where an object ends is
- * found even when the object is bad; json_parse() judges each one.  Held are
+ * of one object (a list).  Bytes come in any pieces, and are looked at once: each
+ * object is checked and made a document as it comes.  Of a bad one brackets are
+ * counted and strings skipped, so that the place where it ends is found.  Held are
  * the bytes of one object, at most JSON_SIZE_MAX, and of a list what is not
  * in items.
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include "base/str.h"
+#include "wire/json.h"
 
 struct json_split {
-	/* One object, not terminated, for the time of the call.  whole false: it is too long, and this is its beginning. */
-	void (*each)(void *ctx, const char *text, size_t len, bool whole);
+	/*
+	 * One object, for the time of the call.  wrong: it is none, or too long; then j->text is how it begins.
+	 * What ballast names is neither in the document nor in its text.
+	 */
+	void (*each)(void *ctx, const struct json *j, const char *wrong);
 	void *ctx;
+	const char *const *ballast;	/* members whose values are left out, NULL-terminated, or NULL; of metadata managedFields */
 	struct str frame;		/* of a list: all but the elements; more than JSON_FRAME_MAX is cut */
-	struct str text;		/* of the object at hand what came in earlier pieces */
+	struct str text;		/* of the object at hand */
+	struct json_check *check;
 	unsigned depth;			/* of open brackets */
 	bool list, items;		/* inside of the elements */
 	bool string, escape;		/* inside of a string, behind a backslash */
 	bool begun;			/* inside of an object */
-	bool cut;			/* the object at hand is longer than may be held */
 };
 enum { JSON_FRAME_MAX = 16384 };
 
-void json_split_init(struct json_split *s, bool list, void (*each)(void *ctx, const char *text, size_t len, bool whole),
+void json_split_init(struct json_split *s, bool list, void (*each)(void *ctx, const struct json *j, const char *wrong),
 		     void *ctx);
 void json_split_feed(struct json_split *s, const char *bytes, size_t len);
 /* No more comes: true when nothing is left open.  A bare number that was last is handed over here. */

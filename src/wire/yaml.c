@@ -120,6 +120,7 @@ static void string_put(struct reader *r, const char *value, const yaml_mark_t *a
 	t->start++;		/* behind the quote */
 	json_put_string(&o, NULL, value);
 	t->end = (int)r->text.len - 1;
+	t->escaped = memchr(r->text.s + t->start, '\\', (size_t)(t->end - t->start)) != NULL;
 }
 
 static void bare_put(struct reader *r, enum json_type type, const char *json, const yaml_mark_t *at)
