@@ -147,7 +147,7 @@ static void on_pass(void *ctx)
 {
 	struct agent *a = ctx;
 
-	if (a->model.complete && !a->model.endpoints_known)
+	if (a->model.complete && !a->model.endpoints_known && node_is_ours(a->pass.node))
 		cni_recover(a->pass.cni);
 	reconcile(&a->pass);
 	if (!a->ready && may_be_ready(a))
@@ -165,22 +165,6 @@ static void on_signal(void *ctx, int signo)
 	}
 	log_info("agent", "signal %d: stopping, the kernel keeps what it has", signo);
 	a->loop.stop = true;
-}
-
-/* Whoever held the lock may have removed its file (uninstall): then it keeps nobody out. */
-static int lock_try(const char *path, int *lock)
-{
-	struct stat st;
-	int rc;
-
-	if (*lock < 0 && (*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
-		return -errno;
-	rc = fs_trylock(*lock);
-	if (fstat(*lock, &st) == 0 && st.st_nlink)
-		return rc;
-	close(*lock);
-	*lock = -1;
-	return -EWOULDBLOCK;
 }
 
 static int lock_failed(const struct config *c, int lock, int rc)
@@ -207,7 +191,7 @@ int run_dir_lock(const struct config *c, int *lock)
 	int rc = fs_mkdirs(c->run_dir, 0755);
 
 	snprintf(path, sizeof path, "%s/manx.lock", c->run_dir);
-	while (rc == 0 && (rc = lock_try(path, lock)) == -EWOULDBLOCK && now_ms() < until) {
+	while (rc == 0 && (rc = fs_trylock_file(AT_FDCWD, path, lock)) == -EWOULDBLOCK && now_ms() < until) {
 		nanosleep(&pause, NULL);
 		rc = fs_mkdirs(c->run_dir, 0755);
 	}
@@ -238,7 +222,7 @@ static int start(struct agent *a, struct err *e)
 	if ((rc = loop_open(&a->loop)) < 0 || (rc = loop_signals(&a->loop, signals, on_signal, a)) < 0)
 		return err_set(e, -rc, "event loop: %s", strerror(-rc));
 	if ((rc = store_start(&a->store, &a->loop, &a->model, a->config, e)) < 0)
-		return rc == -EPROTONOSUPPORT || rc == -EBADMSG ? rc : -ENOTCONN;
+		return rc == -EPROTONOSUPPORT || rc == -EBADMSG || rc == -EBUSY ? rc : -ENOTCONN;
 	a->store.found = a->config;
 	a->pass.ipam = ipam_new(&a->loop, &a->model, &a->store);
 	if (!(a->pass.node = node_new(&a->loop, &a->model, &a->store, e)) ||
@@ -281,6 +265,8 @@ static int exit_code(int rc)
 	case -EACCES:
 	case -EPERM:
 		return EXIT_PERMISSION;
+	case -EBUSY:
+		return EXIT_BUSY;
 	case -EAFNOSUPPORT:
 		return EXIT_KERNEL;
 	case -ENOTCONN:

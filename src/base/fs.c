@@ -220,3 +220,18 @@ int fs_trylock(int fd)
 	while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : 0;
 }
+
+int fs_trylock_file(int dirfd, const char *path, int *fd)
+{
+	struct stat st;
+	int rc;
+
+	if (*fd < 0 && (*fd = openat(dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+		return -errno;
+	rc = fs_trylock(*fd);
+	if (fstat(*fd, &st) == 0 && st.st_nlink)
+		return rc;
+	close(*fd);
+	*fd = -1;
+	return -EWOULDBLOCK;
+}

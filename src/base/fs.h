@@ -31,5 +31,7 @@ int fs_sysctl(const char *path, const char *text);
 
 /* flock(LOCK_EX | LOCK_NB).  0, -EWOULDBLOCK, -errno. */
 int fs_trylock(int fd);
+/* The same of a file, made if it is missing; who held the lock may have removed it.  *fd: -1, or from the last try. */
+int fs_trylock_file(int dirfd, const char *path, int *fd);
 
 #endif

@@ -57,6 +57,7 @@ struct node {
 	uint8_t vxlan_mac[FAMILIES][6];		/* annotation, else derived from the name */
 	bool network_up;			/* its condition NetworkUnavailable is False; no reconciler's concern */
 	struct prefix pod_cidr[FAMILIES];	/* spec.podCIDRs; family 0: none */
+	uint64_t boot;				/* hash of status.nodeInfo.bootID, its kubelet's; 0: none */
 };
 
 struct pool {

@@ -28,10 +28,10 @@ static bool model_concerns_us(const struct nft *n)
 
 static void tell_trouble(struct nft *n, const struct err *e)
 {
-	const char *remedy = e->code == EPERM ? "end the other program that owns the table" : "";
+	const char *remedy = e->code == EPERM ? "end the other agent, or program, that owns the table" : "";
 
 	if (!n->rc)
-		log_warn("nft", "%s", e->text);
+		log_warn("nft", "%s%s%s", e->text, *remedy ? ": " : "", remedy);
 	model_problem(n->model, "nft", "table", remedy, "%s", e->text);
 	n->rc = -e->code;
 	str_copy(n->why, sizeof n->why, e->text);

@@ -28,6 +28,7 @@ struct node_agent *node_new(struct loop *l, struct model *m, struct store *s, st
 		node_free(n);
 		return NULL;
 	}
+	register_init(n);
 	detect_run(n);
 	return n;
 }

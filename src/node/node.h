@@ -15,6 +15,9 @@ struct node_agent;
 struct node_agent *node_new(struct loop *l, struct model *m, struct store *s, struct err *e);
 void node_free(struct node_agent *n);
 
+/* Is the Node this machine's, as far as its kubelet says?  Otherwise its pods are not ours to judge. */
+bool node_is_ours(struct node_agent *n);
+
 /* Part of the pass: writes the Node object, endpoints and sysctls when what they should say has changed. */
 void node_run(struct node_agent *n);
 

@@ -12,6 +12,8 @@ struct node_agent {
 	struct watch watch;
 	struct timer settle;		/* after the last event: look again */
 	/* register.c */
+	uint64_t boot;			/* hash of this boot's id */
+	bool taken;			/* the Node is another machine's, as was said */
 	bool writing;
 	bool written;			/* the object is as we last wrote it, with this address, as far as is known */
 	struct prefix address[FAMILIES];
@@ -36,6 +38,7 @@ void events_close(struct node_agent *n);	/* repeatable */
 /* detect.c: what config->node_address means right now, to the model's uplink row. */
 void detect_run(struct node_agent *n);
 /* register.c */
+void register_init(struct node_agent *n);
 void register_run(struct node_agent *n);
 /* forward.c */
 void forward_run(struct node_agent *n);

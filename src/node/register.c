@@ -4,11 +4,18 @@
  *
  * Two agents of one name would write it in turn for ever, and every other node
  * would follow.  So whose addresses are overwritten says so, and the second time lets it be.
+ *
+ * On Kubernetes the kubelet says which machine a Node is, by the id of its boot.  Until it is this one, an agent that
+ * starts gives nothing back and writes nothing: of another machine's pods it would find none.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
+#include "base/digest.h"
+#include "base/fs.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "node/node_int.h"
 
 enum { OVERWRITTEN_MAX = 2 };
@@ -43,6 +50,29 @@ static struct node *node_object(const struct model *m, const struct node *old, c
 		node_vxlan_mac(n->vxlan_mac[f], m->config->node_name, f);
 	node_annotations(mem, n);
 	return n;
+}
+
+void register_init(struct node_agent *n)
+{
+	autostr struct str id = { 0 };
+
+	if (fs_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id) == 0)
+		n->boot = fnv64a(id.s, strcspn(id.s, "\n"));
+}
+
+bool node_is_ours(struct node_agent *n)
+{
+	const struct node *self = model_self(n->model);
+	bool taken = self && self->boot && n->boot && self->boot != n->boot && n->store->state == STORE_SYNCED;
+
+	if (taken && !n->taken) {
+		log_err("node", "Node %s is registered by the kubelet of another machine or boot: waiting for this one's", self->row.key);
+		model_problem(n->model, "node", "machine", "start this machine's kubelet, or give each node a node_name of its own",
+			      "Node %s is registered by the kubelet of another machine or boot", self->row.key);
+	} else if (n->taken && !taken) {
+		model_problem_clear(n->model, "node", "machine");
+	}
+	return !(n->taken = taken);
 }
 
 static bool addresses_equal(const struct prefix a[FAMILIES], const struct prefix b[FAMILIES])
@@ -90,7 +120,7 @@ void register_run(struct node_agent *n)
 			      "there is no Node %s yet", n->model->config->node_name);
 		return;
 	}
-	if (n->writing || !up || (!up->address[0].addr.family && !up->address[1].addr.family))
+	if (n->writing || (!n->model->endpoints_known && !node_is_ours(n)) || !up || (!up->address[0].addr.family && !up->address[1].addr.family))
 		return;
 	if (old && old->meta.version && node_matches(old, up, n->model)) {
 		model_problem_clear(n->model, "node", "register");

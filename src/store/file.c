@@ -5,6 +5,7 @@
  *	DIR/.manx/<plural>/	agents' objects, one file each (file_agent.c)
  *	DIR/.manx/tmp		the file being written, before it is renamed into place
  *	DIR/.manx/lock		flock for writes, and the version counter (file_write.c)
+ *	DIR/.manx/nodes/.NAME	flock of the agent of that node: there is no second one
  *
  * The same object may be named by several users' files and by a file in .manx.
  * The user's file whose name sorts first is shown, else the agents' file; a kind
@@ -31,6 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -41,6 +43,8 @@
 enum {
 	RETRY_FIRST_MS = 300,	/* who removes DIR is not to find it filled again */
 	RETRY_MS = 1000,
+	NAME_TRIES = 40,	/* 50 ms each */
+	NAME_PATH_MAX = CONFIG_NAME_MAX + 8,
 	CHANGES = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE,
 	REMOVALS = IN_MOVED_FROM | IN_DELETE,
 	GONE = IN_DELETE_SELF | IN_MOVE_SELF,
@@ -403,6 +407,44 @@ static void on_inotify(struct watch *watch, uint32_t events)
 
 /* --- driver --- */
 
+static void name_path(const struct file_store *f, char path[NAME_PATH_MAX])
+{
+	snprintf(path, NAME_PATH_MAX, "nodes/.%s", f->s->config->node_name);
+}
+
+/*
+ * A second agent of this name would find none of the first one's pods, and give their addresses back.  One that was killed
+ * a moment ago may still be on its way out.  What else fails is a disk's trouble: writes will tell.
+ */
+static int name_take(struct file_store *f, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000000 };
+	char path[NAME_PATH_MAX];
+	int rc;
+
+	name_path(f, path);
+	for (unsigned i = 0; (rc = fs_trylock_file(f->own, path, &f->name)) == -EWOULDBLOCK && i < NAME_TRIES; i++)
+		nanosleep(&pause, NULL);
+	if (rc != -EWOULDBLOCK)
+		return 0;
+	close(f->name);
+	f->name = -1;
+	return err_set(e, EBUSY, "node_name %s: another agent on %s goes by this name, and each node needs one of its own",
+		       f->s->config->node_name, f->path);
+}
+
+static void name_drop(struct file_store *f)
+{
+	char path[NAME_PATH_MAX];
+
+	if (f->name < 0)
+		return;
+	name_path(f, path);
+	if (f->own >= 0)
+		unlinkat(f->own, path, 0);
+	close(f->name);
+}
+
 static void stop(struct store *s)
 {
 	struct file_store *f = s->driver_state;
@@ -410,6 +452,7 @@ static void stop(struct store *s)
 	if (!f)
 		return;
 	timer_del(s->loop, &f->retry);
+	name_drop(f);
 	folders_close(f);
 	if (f->dir >= 0)
 		close(f->dir);
@@ -427,7 +470,7 @@ static int start(struct store *s, const char *where, struct err *e)
 	struct file_store *f = xcalloc(1, sizeof *f);
 	int rc;
 
-	*f = (struct file_store){ .s = s, .dir = -1, .own = -1, .lock = -1, .temp = -1, .inotify = -1,
+	*f = (struct file_store){ .s = s, .dir = -1, .own = -1, .name = -1, .lock = -1, .temp = -1, .inotify = -1,
 				  .watch = { .fd = -1, .fn = on_inotify }, .retry = { .fn = on_retry } };
 	if (kind_count > FILE_KINDS_MAX)
 		log_die("store", "%u kinds", kind_count);
@@ -438,8 +481,8 @@ static int start(struct store *s, const char *where, struct err *e)
 	s->driver_state = f;
 	if (!str_copy(f->path, sizeof f->path, where))
 		rc = err_set(e, ENAMETOOLONG, "%s: path too long", where);
-	else
-		rc = open_and_scan(f, false, e);
+	else if ((rc = open_and_scan(f, false, e)) == 0)
+		rc = name_take(f, e);
 	if (rc < 0) {
 		stop(s);
 		return rc;

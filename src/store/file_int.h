@@ -66,6 +66,7 @@ struct file_store {
 	struct store *s;
 	char path[256];			/* DIR */
 	int dir, own, lock;		/* DIR, DIR/.manx, DIR/.manx/lock */
+	int name;			/* DIR/.manx/nodes/.NODE: locked while an agent goes by that name */
 	int temp;			/* DIR/.manx/tmp: where files are written before they are renamed into place, unwatched */
 	int plural[FILE_KINDS_MAX];	/* DIR/.manx/<plural>, -1 for kinds that agents never write */
 	int inotify;

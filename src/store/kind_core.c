@@ -329,11 +329,22 @@ static int read_conditions(struct json_ctx *c, json_value v, void *field)
 	return json_elements(c, v, read_condition, field);
 }
 
+static int read_boot(struct json_ctx *c, json_value v, void *field)
+{
+	const char *id = NULL;
+
+	if (json_read_string(c, v, &id) < 0)
+		return -EINVAL;
+	*(uint64_t *)field = *id ? fnv64a(id, strlen(id)) : 0;
+	return 0;
+}
+
 static const struct json_field node_fields[] = {
 	{ "spec.podCIDRs", offsetof(struct node, pod_cidr), read_pod_cidrs, false },
 	{ "spec.podCIDR", offsetof(struct node, pod_cidr), read_pod_cidr, false },
 	{ "status.addresses", offsetof(struct node, address), read_addresses, false },
 	{ "status.conditions", offsetof(struct node, network_up), read_conditions, false },
+	{ "status.nodeInfo.bootID", offsetof(struct node, boot), read_boot, false },
 };
 
 void node_vxlan_mac(uint8_t mac[6], const char *name, int family)
@@ -366,6 +377,7 @@ uint64_t node_digest(const struct row *row)
 	h = digest_bytes(h, n->address, sizeof n->address);
 	h = digest_bytes(h, n->tunnel, sizeof n->tunnel);
 	h = digest_bytes(h, n->pod_cidr, sizeof n->pod_cidr);
+	h = digest_bytes(h, &n->boot, sizeof n->boot);
 	return digest_bytes(h, n->vxlan_mac, sizeof n->vxlan_mac);
 }
 

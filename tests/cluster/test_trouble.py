@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from cluster import container, deployment, obj
-from lab import ROOT, matrix, run, tcp, wait_for
+from cluster import Process, container, deployment, obj
+from lab import BINARY, ROOT, Namespace, matrix, run, tcp, wait_for
 
 
 class Traffic:
@@ -192,6 +192,35 @@ def test_the_api_server_has_a_new_certificate(cluster, pair):
     server.start()
     wait_for("kube-apiserver is ready", cluster.is_ready, 60, 0.2)
     wait_for("the agents are back", lambda: all(n.show("status")["datastore"]["state"] == "synced" for n in cluster.nodes), 60, 0.2)
+
+
+def held_by(cluster, node):
+    return {b["metadata"]["name"]: b["spec"] for b in cluster.get("ipamblocks")["items"] if b["spec"]["affinity"] == "host:" + node.name}
+
+
+def test_an_agent_waits_while_the_node_is_another_machines(cluster, pair, tmp_path):
+    """As the id of its kubelet's boot tells: a second agent of that name has none of its pods, and gives nothing back."""
+    node, twin = cluster.nodes[0], Namespace(tmp_path / "net")
+    before, kubelet, log = held_by(cluster, node), node.on("pgrep", "-x", "kubelet").stdout.strip(), tmp_path / "log"
+    cluster.batch("link add twin type veth peer name eth0 netns " + twin.path, "link set twin master br0 up")
+    twin.batch("addr add 192.0.2.99/24 dev eth0", "link set eth0 up", "route add default via 192.0.2.1")
+    settings = ["datastore=kubernetes %s" % cluster.config, "node_name=" + node.name, "cni_conf_dir=", "cni_bin_dir=", "health_listen=",
+                "run_dir=%s" % tmp_path, "state_dir=%s" % tmp_path]
+    node.on("kill", "-STOP", kubelet)
+    try:
+        cluster.kubectl("patch", "node", node.name, "--subresource=status", "-p", json.dumps({"status": {"nodeInfo": {"bootID": "another"}}}))
+        agent = Process(twin.argv(BINARY, "agent", *(word for s in settings for word in ("--set", s))), log)
+        try:
+            wait_for("it waits", lambda: "kubelet of another machine" in log.read_text(), 20, 0.1)
+            time.sleep(2)
+            asked = run([BINARY, "status", "--ready", "--socket", str(tmp_path / "manx.sock")], check=False)
+            assert asked.returncode == 1 and "node_name of its own" in asked.stdout
+        finally:
+            agent.end()
+    finally:
+        node.on("kill", "-CONT", kubelet)
+        twin.remove()
+    assert held_by(cluster, node) == before and node.manx("status", "--ready").returncode == 0
 
 
 def test_a_node_is_drained_and_deleted(cluster):

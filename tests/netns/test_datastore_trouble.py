@@ -1,10 +1,13 @@
 """A datastore that refuses, loses races or is shared by mistake: what can be written later is, what cannot is said once."""
 import fcntl
+import shutil
+import signal
 import time
 
 import pytest
 
 from lab import ping, wait_for
+from test_ipam_check import edit
 
 
 def refusing(node, plural, error):
@@ -69,22 +72,57 @@ def test_addresses_are_not_kept_for_adds_that_were_given_up(own_lab):
 
 # --- two agents of one name -----------------------------------------------------------------------
 
-def test_two_agents_of_one_name_are_named_and_do_not_fight(own_lab):
-    one, two, three = (own_lab.node() for _ in range(3))
-    one.start(encapsulation="none", node_name="twin")
-    three.start(encapsulation="none")
-    two.start(encapsulation="none", node_name="twin")
+def test_second_agent_of_a_name_is_refused(own_lab):
+    """On another machine: it has none of the first one's pods, and would give their addresses back."""
+    one, twin = own_lab.node(), own_lab.node()
+    pod = one.start().pod("p")
+    before = own_lab.objects("ipamblocks")
+    twin.start(wait=False, node_name=one.name)
+    assert twin.process.wait(10) == 75
+    line, = twin.log().strip().splitlines()[1:]
+    assert "node_name %s: another agent" % one.name in line
+    assert own_lab.objects("ipamblocks") == before and ping(one, pod.v4)
+    one.restart(signal.SIGKILL)
+    twin.start(node_name=twin.name)
 
-    def told(node):
-        return [p for p in node.show("status")["problems"] if "twin" in p["text"] and "another agent" in p["text"]]
-    problem, = wait_for("it is a problem", lambda: told(one) or told(two))
-    assert "node_name" in problem["remedy"] and "192.0.2.1" in problem["text"]
+
+def test_second_agent_is_refused_though_the_run_dir_was_removed(own_lab):
+    """Its lock went with it, the first agent did not."""
+    node = own_lab.node().start()
+    pod, first = node.pod("p"), node.process
+    shutil.rmtree(node.dir / "run")
+    node.process = None
+    try:
+        node.start(wait=False)
+        assert node.process.wait(15) == 75
+        assert node.log().splitlines()[-1].count("another agent") == 1
+        node.start(wait=False, datastore="file %s" % (own_lab.dir / "other"))       # nor with another datastore
+        wait_for("it says so", lambda: "end the other agent, or program, that owns the table" in node.log())
+        assert not node.show("status")["ready"] and ping(node, pod.v4)
+    finally:
+        node.end()
+        first.terminate()
+        first.wait(10)
+    node.start(datastore="file %s" % own_lab.store)
+    pod.check().ok()
+
+
+def test_another_program_that_writes_the_node_is_named_and_not_fought(own_lab):
+    node, other = own_lab.node().start(encapsulation="none"), own_lab.node().start(encapsulation="none")
+
+    def overwrite():
+        edit(own_lab, "nodes", node.name, lambda o: o["metadata"]["annotations"].update({"projectcalico.org/IPv4Address": "192.0.2.77/24"}))
+
+    def told(n):
+        return [p for p in n.show("status")["problems"] if node.name in p["text"] and "another program" in p["text"]]
+    overwrite()
+    problem, = wait_for("it is a problem", lambda: told(node))
+    assert "node_name" in problem["remedy"] and "192.0.2.77/24" in problem["text"]
+    wait_for("it is written again", lambda: "192.0.2.77" not in str(own_lab.objects("nodes")[node.name]))
+    overwrite()
     time.sleep(0.5)
-    version = own_lab.objects("nodes")["twin"]["metadata"]["resourceVersion"]
-    time.sleep(1)
-    assert own_lab.objects("nodes")["twin"]["metadata"]["resourceVersion"] == version
-    assert sum(node.log().count("registering") for node in (one, two)) < 6
-    assert not told(three)
+    assert "192.0.2.77" in str(own_lab.objects("nodes")[node.name]), "the second time it stays"
+    assert node.log().count("registering") == 2 and not told(other)
 
 
 def test_users_own_address_of_a_node_is_no_fight(own_lab):

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/util.h"
 #include "store/store.h"
@@ -341,6 +342,9 @@ static void test_node_addresses_from_status(void **state)
 	assert_string_equal(prefix_text(&n->address[FAMILY_V6]).s, "fd07::7/128");
 	assert_memory_equal(n->vxlan_mac[FAMILY_V4], mac, 6);
 	assert_memory_equal(n->vxlan_mac[FAMILY_V6], mac_v6, 6);
+	row_free(&n->row);
+	n = good(NODE("", ",\"status\":{\"nodeInfo\":{\"bootID\":\"91a7\"}}"));
+	assert_true(n->boot == fnv64a("91a7", 4));
 	row_free(&n->row);
 }
 
