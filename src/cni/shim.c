@@ -271,7 +271,10 @@ static int converse(const struct shim *s, unsigned connect_ms, unsigned answer_m
 	return rc < 0 ? rc : frame_answer(agent, answer_ms, status, answer);
 }
 
-/* A file beside the agent's socket, which it follows when it starts.  0, or a printed failure's exit code. */
+/*
+ * A file beside the agent's socket, which it follows when it starts.  Without that folder no agent has run since the boot,
+ * and the next one gives back what it does not find.  0, or a printed failure's exit code.
+ */
 static int write_note(const struct shim *s, char path[512])
 {
 	const char *slash = strrchr(s->socket, '/'), *container = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
@@ -284,7 +287,10 @@ static int write_note(const struct shim *s, char path[512])
 		return shim_fail(s, CNI_CONFIG, "socket %.100s: not the path of an agent's socket", s->socket);
 	snprintf(run_dir, sizeof run_dir, "%.*s", (int)(slash - s->socket), s->socket);
 	snprintf(path, 512, "%s/del", run_dir);
-	if ((rc = fs_mkdirs(path, 0700)) == 0) {
+	rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == 0) {
 		snprintf(path, 512, CNI_NOTE_FORMAT, run_dir, container, ifname);
 		rc = fs_replace(AT_FDCWD, path, s->payload.s, s->payload.len, 0600);
 	}
@@ -328,6 +334,8 @@ static int no_answer(const struct shim *s, int rc)
 	const bool absent = rc == -ENOENT || rc == -ECONNREFUSED;
 	const int code = shim_is(s, "STATUS") || (absent && !shim_is(s, "ADD")) ? CNI_UNAVAILABLE : CNI_TRY_LATER;
 
+	if (rc == -EACCES && !shim_is(s, "STATUS"))
+		return shim_fail(s, CNI_IO, "agent on %s: %s: only root may ask it", s->socket, strerror(EACCES));
 	if (rc == -ENAMETOOLONG)
 		return shim_fail(s, CNI_CONFIG, "network configuration: socket: longer than a socket's path may be");
 	return shim_fail(s, code, "%s on %s: %s", absent ? "no agent" : "agent", s->socket, strerror(-rc));
@@ -342,7 +350,7 @@ static int talk(struct shim *s)
 
 	make_payload(s);
 	rc = converse(s, shim_is(s, "ADD") ? CNI_CONNECT_MS : 0, shim_is(s, "STATUS") ? CNI_STATUS_MS : CNI_SHIM_MS, &status, &answer);
-	if (del && rc != -ENAMETOOLONG && (rc < 0 || status == CNI_LEAVE_NOTE))
+	if (del && rc != -ENAMETOOLONG && rc != -EACCES && (rc < 0 || status == CNI_LEAVE_NOTE))
 		return leave_note(s);
 	if (rc < 0)
 		return no_answer(s, rc);

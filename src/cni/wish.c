@@ -340,7 +340,16 @@ static int find_sources(struct wishes *w)
 	struct cni_request *r = w->r;
 	const struct model *m = r->cni->model;
 	char key[OBJECT_KEY_MAX];
+	const char *text;
+	json_value v;
+	size_t len;
 
+	v = json_get(&r->conf, 0, "device_type");
+	if (json_type(&r->conf, v) != JSON_NULL && !json_is(&r->conf, v, "veth")) {
+		w->place = "network configuration";
+		text = json_raw(&r->conf, v, &len);
+		return refuse(w, CNI_UNSUPPORTED, "device_type %.*s is not supported: pods have veth", (int)len, text);
+	}
 	w->place = "runtimeConfig";
 	w->runtime = json_get(&r->conf, 0, "runtimeConfig");
 	if (json_type(&r->conf, w->runtime) != JSON_NULL && json_type(&r->conf, w->runtime) != JSON_OBJECT)

@@ -411,6 +411,27 @@ def test_version_that_is_not_supported_is_code_1(one, bare, version):
     one.cni("ADD", bare.container, bare.path, conf={"cniVersion": version}, **bare.identity()).refused(1)
 
 
+@pytest.mark.parametrize("kind", ["netkit", 1])
+def test_device_that_is_not_supported_is_code_2(one, kind):
+    """Calico's word for another kind of link; its usual one is as good as none."""
+    pod = one.new_pod("device")
+    pod.start_add(conf={"device_type": kind}).finish().refused(2, "device_type", str(kind))
+    pod.add(conf={"device_type": "veth"})
+    pod.delete().ok()
+
+
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+def test_plugin_that_is_not_root_says_so(one, bare, verb):
+    answer = one.cni(verb, container_id("nobody"), bare.path, wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    answer.refused(5, "Permission denied", "root", one.socket_path)
+    assert answer.ms < 5000
+
+
+def test_del_makes_no_folder_for_a_socket_that_is_nowhere(one, bare, tmp_path):
+    one.cni("DEL", container_id("nowhere"), bare.path, conf={"socket": str(tmp_path / "typo" / "manx.sock")}).ok()
+    assert not (tmp_path / "typo").exists()
+
+
 def test_shim_that_is_killed_undoes_its_add(lab, one, bare):
     """The datastore's lock, held here, keeps the ADD in the middle."""
     with open(lab.store / ".manx" / "lock") as lock:
