@@ -34,19 +34,18 @@ void aside_begin(struct aside *a, void (*fn)(void *arg), void *arg)
 {
 	if (!a->tried)
 		start(a);
-	if (!a->running) {
-		fn(arg);
-		return;
-	}
 	a->fn = fn;
 	a->arg = arg;
-	eventfd_write(a->go, 1);
+	a->busy = a->running && eventfd_write(a->go, 1) == 0;
+	if (!a->busy)
+		fn(arg);
 }
 
 void aside_end(struct aside *a)
 {
-	while (a->running && sem_wait(&a->gone) < 0)
+	while (a->busy && sem_wait(&a->gone) < 0)
 		;		/* interrupted */
+	a->busy = false;
 }
 
 void aside_stop(struct aside *a)

@@ -10,6 +10,7 @@
 
 struct aside {
 	bool tried, running;		/* the thread, which begins with the first use */
+	bool busy;			/* it was given something */
 	pthread_t thread;
 	int go;				/* eventfd that the thread waits on */
 	sem_t gone;
@@ -17,7 +18,7 @@ struct aside {
 	void *arg;
 };
 
-/* A zeroed one is ready.  Where there is one processor, or no thread to be had, fn is over when this returns. */
+/* A zeroed one is ready.  Where there is one processor, or the thread cannot be had, fn is over when this returns. */
 void aside_begin(struct aside *a, void (*fn)(void *arg), void *arg);
 void aside_end(struct aside *a);	/* waits for what was begun */
 void aside_stop(struct aside *a);	/* it may be begun anew */
