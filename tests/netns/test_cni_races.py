@@ -143,6 +143,55 @@ def test_add_after_an_add_that_was_killed(lab, one, stays):
     pod.delete().ok()
 
 
+def edit_block(lab, change):
+    """As another node writes them, under the lock that is held here: the counter moves on, a new file takes the place."""
+    counter = lab.store / ".manx" / "lock"
+    for path in (lab.store / ".manx" / "ipamblocks").glob("10-*.json"):      # the one that is written last
+        block, version = json.loads(path.read_text()), int(counter.read_text()) + 1
+        change(block["spec"])
+        block["metadata"]["resourceVersion"] = str(version)
+        with open(counter, "r+") as f:
+            f.write("%020d\n" % version)
+        new = lab.store / ".manx" / "tmp" / "edit"
+        new.write_text(json.dumps(block, separators=(",", ":")) + "\n")
+        new.rename(path)
+
+
+def take_next(spec):
+    spec["allocations"][spec["unallocated"].pop(0)] = len(spec["attributes"])
+    spec["attributes"].append({"handle_id": "somebody-else", "secondary": {}})
+
+
+def give_back(spec):
+    attribute = [a["handle_id"] for a in spec["attributes"]].index("somebody-else")
+    ordinal = spec["allocations"].index(attribute)
+    spec["allocations"] = [None if a == attribute else a - (a is not None and a > attribute) if a is not None else None
+                           for a in spec["allocations"]]
+    spec["attributes"].pop(attribute)
+    spec["unallocated"].append(ordinal)
+
+
+@pytest.mark.parametrize("change", [lambda spec: None, take_next], ids=["wrote its block", "took its address"])
+def test_add_whose_block_another_node_changed_meanwhile(lab, one, stays, change):
+    """The link is made while the block is written: here for an address that it does not get."""
+    pod = one.new_pod("overtaken")
+    with locked(lab):
+        call = pod.start_add()
+        under_way(call)
+        edit_block(lab, change)
+    pod.added(call.finish().ok())
+    try:
+        assert works(one, pod)
+        assert len([a for a in pod.ip("addr show dev eth0")[0]["addr_info"] if a["scope"] == "global"]) == 2
+        assert not [line for line in one.log().splitlines() if "level=err" in line]
+    finally:
+        pod.delete().ok()
+        if change is take_next:
+            wait_for("it is given back", lambda: pod.host_if not in one.links())
+            with locked(lab):
+                edit_block(lab, give_back)
+
+
 def test_add_after_a_del_that_waits_for_the_datastore(lab, one, stays):
     before, pod = used(one), one.pod("second-life")
     with locked(lab):
