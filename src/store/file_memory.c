@@ -84,7 +84,7 @@ static int save(struct file_store *f, const char *name, const struct str *text)
 
 	if (rc == -ENOENT && !text->len)
 		return EQUAL;
-	if (rc == 0 && have.len == text->len && memcmp(have.s, text->s, have.len) == 0)
+	if (rc == 0 && have.len == text->len && memcmp(str_text(&have), str_text(text), have.len) == 0)
 		return EQUAL;
 	if (f->memory < 0)
 		return rc;
