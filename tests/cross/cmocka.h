@@ -38,6 +38,7 @@ static jmp_buf cross_out;
 #define assert_null(p) cross_claim((p) == NULL, "not NULL: " #p)
 #define assert_non_null(p) cross_claim((p) != NULL, "NULL: " #p)
 #define assert_ptr_equal(a, b) cross_claim((const void *)(a) == (const void *)(b), "differ: " #a ", " #b)
+#define assert_ptr_not_equal(a, b) cross_claim((const void *)(a) != (const void *)(b), "equal: " #a ", " #b)
 #define assert_memory_equal(a, b, size) cross_claim(memcmp((a), (b), (size)) == 0, "differ: " #a ", " #b)
 #define assert_in_range(v, from, to) cross_claim((v) >= (from) && (v) <= (to), "out of range: " #v)
 #define assert_int_equal(a, b) \
