@@ -1,6 +1,6 @@
 #!/bin/sh
 # analyze.sh INCLUDES   What gcc's analyser, clang-tidy (.clang-tidy) and cppcheck say of the sources,
-# but for what tests/analyze.allow names; any other finding fails.  One job at a time, and nicely.
+# but for what tests/analyze.allow names; any other finding fails.  A job on each core, and nicely.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 includes=$1 out=build/analyze
@@ -8,8 +8,15 @@ mkdir -p "$out"
 flags='-std=gnu11 -D_GNU_SOURCE -Isrc'
 sources=$(echo src/*.c src/*/*.c)
 
-run_gcc() { for f in $sources; do nice gcc $flags -O2 -fanalyzer $includes -c -o /dev/null "$f" 2>&1; done; }
-run_tidy() { for f in $sources; do nice clang-tidy --quiet "$f" -- $flags $includes 2>/dev/null; done; }
+# each TOOL COMMAND   The command for every source, as $1; what it says of one stays together.
+each() {
+	rm -rf "$out/$1"; mkdir "$out/$1"
+	printf '%s\n' $sources | xargs -P "$(nproc)" -n 1 sh -c "$2 >$out/$1/\$(echo \$1 | tr / _) 2>&1" sh ||
+		echo "$1: error: it fails"
+	cat "$out/$1"/*
+}
+run_gcc() { each gcc "nice gcc $flags -O2 -fanalyzer $includes -c -o /dev/null \$1"; }
+run_tidy() { each clang-tidy "nice clang-tidy --quiet \$1 -- $flags $includes"; }
 run_cppcheck() {
 	# A macro of libmnl's that stands like a statement, and has to be known.
 	echo '#define mnl_attr_for_each_nested(a, nest) for ((a) = (void *)(nest); (a); (a) = 0)' >"$out/macros.h"
