@@ -1,5 +1,7 @@
 """`manx explain`: who decides, in words, of files and of an agent's datastore; held against the judge of tests/netpol."""
+import concurrent.futures
 import json
+import os
 import random
 import re
 import signal
@@ -68,7 +70,6 @@ def asked(*words, folder=None, names=("policies.yaml", "pods.yaml"), check=None)
     found = json.loads(p.stdout)
     assert p.returncode == {"allow": 0, "deny": 10}[found["verdict"]], p.stderr
     return found
-
 
 
 NODES = """
@@ -169,10 +170,13 @@ def test_policy_that_is_refused_isolates_and_says_so(files, tmp_path):
 
 # ---- against the judge ----
 
-def explained(folder, here, world, order, questions, what):
+def explained(pool, folder, here, world, questions, what):
     (folder / "scene.json").write_text(json.dumps(here.objects()))
-    for a, b, protocol, port in questions:
-        found = asked(a, b, "%d/%s" % (port, protocol), folder=folder, names=["scene.json"])
+
+    def explain(question):
+        a, b, protocol, port = question
+        return asked(a, b, "%d/%s" % (port, protocol), folder=folder, names=["scene.json"])
+    for (a, b, protocol, port), found in zip(questions, pool.map(explain, questions)):
         allowed = judge.allowed(world, world.pods[a], world.pods[b], protocol, port)
         assert (found["verdict"] == "allow") == allowed, (what, a, b, protocol, port, found)
 
@@ -184,19 +188,20 @@ def test_agrees_with_the_judge(tmp_path, family):
     block = "10.42.%d.%d" if family == 4 else "fd00:10:42::%d:%d"
     everything = [(name, scene.load(name)) for name in scene.names()] + \
                  [("random 1/%d" % i, chance.scenario(1, i)) for i in range(100)]
-    for name, case in everything:
-        addresses = {key: block % (i % 3, i + 7) for i, key in enumerate(scene.NINE)}
-        here = scene.Scene("10.42.0.0/16" if family == 4 else "fd00:10:42::/48", addresses)
-        here.apply(case)
-        for step in case["steps"]:
-            for key in step.get("pods", ()):
-                addresses.setdefault(key, block % (9, len(addresses)))
-            here.apply(step)
-            world = here.world()
-            order = sorted(world.pods)
-            explained(tmp_path, here, world, order,
-                      [(r.choice(order), r.choice(order), r.choice(["TCP", "UDP", "SCTP"]), r.choice([80, 81]))
-                       for _ in range(6)], name)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, case in everything:
+            addresses = {key: block % (i % 3, i + 7) for i, key in enumerate(scene.NINE)}
+            here = scene.Scene("10.42.0.0/16" if family == 4 else "fd00:10:42::/48", addresses)
+            here.apply(case)
+            for step in case["steps"]:
+                for key in step.get("pods", ()):
+                    addresses.setdefault(key, block % (9, len(addresses)))
+                here.apply(step)
+                world = here.world()
+                order = sorted(world.pods)
+                questions = [(r.choice(order), r.choice(order), r.choice(["TCP", "UDP", "SCTP"]), r.choice([80, 81]))
+                             for _ in range(6)]
+                explained(pool, tmp_path, here, world, questions, name)
 
 
 def test_agent_answers_of_its_datastore(lab):
