@@ -20,6 +20,10 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
+# A job on each core, unless -j says otherwise; what check-all runs would disturb each other.
+ifeq ($(MAKELEVEL)$(filter check-all,$(MAKECMDGOALS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
         install licences image cluster check-install check-size check-given check-cluster check-conformance deps-cluster \
         analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-qemu initramfs demo bench FORCE
@@ -273,20 +277,24 @@ $(OUT)/hdr/%.ok: src/% $(HDRS) $(OUT)/cc.flags $(SYSROOT).done
 
 # A unit test's first line names the sources that it links:
 #     /* links: src/base/prefix.c src/base/err.c */
-# Built for this machine with its own libraries, and with sanitizers.
+# Built for this machine with its own libraries, and with sanitizers; so are the programs that tests/netns drives.
+DRIVEN      := $(sort $(wildcard tests/netns/*.c))
 UNIT_SRCS   := $(sort $(wildcard tests/unit/test_*.c))
 UNITS       := $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
 UNIT_CFLAGS := $(COMMON) -Itests/unit -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNIT_LIBS   := -lcmocka -lbearssl -lmnl -lyaml
 
 # The rules "program: objects" of first lines, for programs and objects in a folder.
-unit_links = @mkdir -p $(1) && awk -v to='$(1)' 'FNR == 1 && /^\/\* links:/ { t = FILENAME; sub(/^tests\/unit/, to, t); sub(/\.c$$/, "", t); \
-	for (i = 3; i < NF; i++) { sub(/\.c$$/, ".o", $$i); print t ": " to "/obj/" $$i } }' $(UNIT_SRCS) </dev/null >$(1)/links.mk
+unit_links = @mkdir -p $(1) && awk -v to='$(1)' 'FNR == 1 && /^\/\* links:/ { t = FILENAME; sub(/^tests\/[a-z]*/, to, t); sub(/\.c$$/, "", t); \
+	for (i = 3; i < NF; i++) { sub(/\.c$$/, ".o", $$i); print t ": " to "/obj/" $$i } }' $(UNIT_SRCS) $(DRIVEN) </dev/null >$(1)/links.mk
 
 check-unit: $(UNITS)
+	@awk -f tests/cross/cmocka.awk /usr/include/cmocka.h tests/cross/cmocka.h $(wildcard tests/unit/*.[ch])
 	@cross/run-units.sh $(UNITS)
 
 $(UNITS): build/unit/%: build/unit/obj/tests/unit/%.o
+$(DRIVEN:tests/netns/%.c=build/unit/%): build/unit/%: build/unit/obj/tests/netns/%.o
+$(UNITS) $(DRIVEN:tests/netns/%.c=build/unit/%):
 	$(call say,LINK,$@)
 	$(Q)gcc $(UNIT_CFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIBS)
 
@@ -296,7 +304,7 @@ build/unit/obj/%.o: %.c Makefile | deps-test
 	$(Q)gcc $(UNIT_CFLAGS) -MMD -MP -c -o $@ $<
 
 ifneq ($(filter check% build/unit/%,$(MAKECMDGOALS)),)
-build/unit/links.mk: $(UNIT_SRCS) Makefile
+build/unit/links.mk: $(UNIT_SRCS) $(DRIVEN) Makefile
 	$(call unit_links,build/unit)
 include build/unit/links.mk
 -include $(shell find build/unit/obj -name '*.d' 2>/dev/null)
@@ -449,7 +457,9 @@ bench: all $(OUT)/micro build/bench-policy deps-bench
 	@python3 tests/bench/run.py && python3 tests/bench/policy.py && python3 tests/bench/micro.py $(OUT)/micro && python3 tests/bench/start.py
 
 # As small and as static as the program itself.
-$(OUT)/micro: tests/bench/micro.c tests/unit/store_world.h $(OUT)/manx.debug
+$(OUT)/micro: tests/bench/micro.c tests/unit/store_world.h
+$(OUT)/kube_call: tests/netns/kube_call.c
+$(OUT)/micro $(OUT)/kube_call: $(OUT)/manx.debug
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) -c -o $@.o $<
+	$(Q)$(CC) $(CFLAGS) -c -o $@.o $(filter %.c,$^)
 	$(Q)$(call link,$@,$@.o $(filter-out $(OUT)/obj/main.o,$(OBJS)) $(LIBS))

@@ -36,6 +36,13 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 KERNEL_NAMES = ("cali", "vxlan.calico", "vxlan-v6.calico")      # tunl0 comes everywhere with its module
 
 
+def built(target):
+    """The path of what the Makefile builds under that name, up to date."""
+    env = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
+    run(["make", "-C", str(ROOT), target], timeout=300, env=env)
+    return ROOT / target
+
+
 class Pod(Namespace):
     """A pod's namespace on a node; add() and delete() go through the real CNI face."""
 

@@ -1,3 +1,4 @@
+/* links: src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/prefix.c src/base/str.c src/base/util.c src/model/config.c src/model/config_value.c src/store/kube_call.c src/store/kube_conn.c src/store/kube_login.c src/store/kube_trust.c src/wire/der.c src/wire/http.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/kubeconfig.c src/wire/pem.c src/wire/x509.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
 /*
  * kube_call KUBECONFIG [API_ADDRESS]   Drives the transport: a command a line on stdin, what happens on stdout.
  *

@@ -1,10 +1,10 @@
+/* links: src/base/arena.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/model.c src/model/tunnel.c src/nl/nl.c src/nl/nl_attr.c src/nl/rtnl_conf.c src/nl/rtnl_link.c src/nl/rtnl_neigh.c src/nl/rtnl_route.c src/nl/rtnl_tc.c src/route/apply.c src/route/device.c src/route/have.c src/route/object.c src/route/route.c src/route/show.c src/route/want.c */
 /*
  * The route reconciler against a real kernel, in a network namespace of its
  * own: hand-made rows in, `ip` looks at what came out and disturbs it.
  * Needs root and iproute2.  Exit 0 when all is as it should be.  Started by test_route_nl.py;
  * an argument is another seed for the disturbances.
  */
-#define _GNU_SOURCE
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
