@@ -86,7 +86,7 @@ static int read_ports(const struct json *j, json_value list, struct arena *mem, 
 {
 	struct json_ctx c = { .j = j, .mem = mem, .e = e };
 	void *items = NULL;
-	unsigned count, kept = 0;
+	unsigned count, wanted = 0;
 
 	if (json_type(j, list) == JSON_NULL)
 		return 0;
@@ -96,9 +96,9 @@ static int read_ports(const struct json *j, json_value list, struct arena *mem, 
 
 	for (unsigned i = 0; i < count; i++)
 		if (ports[i].number)
-			ports[kept++] = ports[i];
+			ports[wanted++] = ports[i];
 	ep->host_ports = ports;
-	ep->host_port_count = kept;
+	ep->host_port_count = wanted;
 	return 0;
 }
 
