@@ -14,11 +14,11 @@
  * One chunk of some pages that was given back is kept: a block's row is replaced by
  * its successor at each change, and the allocator maps and unmaps what is that large.
  */
-enum { CHUNK_FIRST = 256, CHUNK_STEP_MAX = 64 * 1024, ALIGN = _Alignof(max_align_t), SPARE_UNIT = 4096, SPARE_MAX = 16384 };
+enum { CHUNK_FIRST = 64, CHUNK_STEP_MAX = 64 * 1024, ALIGN = _Alignof(max_align_t), SPARE_UNIT = 4096, SPARE_MAX = 16384 };
 
 struct arena_chunk {
 	struct arena_chunk *older;
-	size_t size, used;
+	uint32_t size, used;
 	_Alignas(max_align_t) char data[];
 };
 
@@ -28,6 +28,8 @@ static struct arena_chunk *chunk_get(size_t size)
 {
 	struct arena_chunk *c = spare;
 
+	if (size > UINT32_MAX)
+		log_die("memory", "no %zu bytes left", size);
 	if (size < SPARE_UNIT || size > SPARE_MAX)
 		c = NULL;
 	else
@@ -37,7 +39,7 @@ static struct arena_chunk *chunk_get(size_t size)
 		return c;
 	}
 	c = xrealloc(NULL, sizeof *c + size);
-	c->size = size;
+	c->size = (uint32_t)size;
 	return c;
 }
 
@@ -49,14 +51,18 @@ static void chunk_put(struct arena_chunk *c)
 		spare = c;
 }
 
-static struct arena_chunk *chunk_new(struct arena_chunk *older, size_t size)
+static void chunk_add(struct arena *a, size_t size)
 {
-	size_t step = !older ? CHUNK_FIRST : older->size < CHUNK_STEP_MAX ? older->size : CHUNK_STEP_MAX;
-	struct arena_chunk *c = chunk_get(size + step);
+	struct arena_chunk *c = chunk_get(size);
 
-	c->older = older;
+	c->older = a->chunk;
 	c->used = 0;
-	return c;
+	a->chunk = c;
+}
+
+static size_t step(const struct arena *a)
+{
+	return !a->chunk || a->chunk->size < CHUNK_FIRST ? CHUNK_FIRST : a->chunk->size < CHUNK_STEP_MAX ? a->chunk->size : CHUNK_STEP_MAX;
 }
 
 void arena_trim(void)
@@ -73,10 +79,10 @@ static char *take(struct arena *a, size_t size, size_t align)
 	if (size > SIZE_MAX / 4)
 		log_die("memory", "no %zu bytes left", size);
 	if (!a->chunk || at > a->chunk->size || a->chunk->size - at < size) {
-		a->chunk = chunk_new(a->chunk, size);
+		chunk_add(a, size + step(a));
 		at = 0;
 	}
-	a->chunk->used = at + size;
+	a->chunk->used = (uint32_t)(at + size);
 	return a->chunk->data + at;
 }
 
@@ -98,7 +104,7 @@ char *arena_strn(struct arena *a, const char *text, size_t len)
 void arena_reserve(struct arena *a, size_t size)
 {
 	if (!a->chunk || a->chunk->size - a->chunk->used < size)
-		a->chunk = chunk_new(a->chunk, size);
+		chunk_add(a, size);
 }
 
 size_t arena_used(const struct arena *a)
@@ -138,5 +144,7 @@ void arena_free(struct arena *a)
 	arena_reset(a);
 	if (a->chunk)
 		chunk_put(a->chunk);
-	a->chunk = NULL;
+	if (a->shared && !--a->shared->users)
+		a->shared->free(a->shared);
+	*a = (struct arena){ 0 };
 }

@@ -9,12 +9,15 @@
 
 struct arena {
 	struct arena_chunk *chunk;
+	struct arena_share *shared;		/* what others point into too: arena_free() takes one from its users */
 };
+/* At the beginning of what is freed with its last user. */
+struct arena_share { unsigned users; void (*free)(struct arena_share *s); };
 
 void *arena_alloc(struct arena *a, size_t size);
 char *arena_strn(struct arena *a, const char *text, size_t len);	/* terminated copy */
 char *arena_str(struct arena *a, const char *text);	/* of NULL: NULL */
-/* Room for size bytes in one piece; what all that was given so far takes. */
+/* Room for size bytes in one piece, and for no more; what all that was given so far takes. */
 void arena_reserve(struct arena *a, size_t size);
 size_t arena_used(const struct arena *a);
 void arena_reset(struct arena *a);

@@ -40,6 +40,8 @@ struct kind {
 	uint64_t (*digest)(const struct row *row);
 	/* Writes the members after metadata ("spec", ...) of row; NULL for kinds that agents never write. */
 	void (*encode)(struct json_out *o, const struct row *row);
+	/* The same row, new, in less memory, without what only its own node asks for; takes row.  NULL: it is as small as it gets. */
+	struct row *(*pack)(const struct kind *k, struct row *row);
 	/* Node only: puts what a user's file decides (labels) into the agent's row.  NULL: the user's hides it whole. */
 	void (*merge)(struct row *agent, const struct row *user);
 };

@@ -47,6 +47,8 @@ int namespace_decode(struct json_ctx *c, json_value object, struct row *row);
 uint64_t namespace_digest(const struct row *row);
 int pod_decode(struct json_ctx *c, json_value object, struct row *row);
 uint64_t pod_digest(const struct row *row);
+struct row *pod_pack(const struct kind *k, struct row *row);
+struct row *node_pack(const struct kind *k, struct row *row);
 int node_decode(struct json_ctx *c, json_value object, struct row *row);
 uint64_t node_digest(const struct row *row);
 void node_encode(struct json_out *o, const struct row *row);

@@ -116,6 +116,8 @@ bool kube_object_del(struct kube_kind *kk, const struct json *j, json_value obje
 		return false;		/* made anew meanwhile, by us */
 	accepted(kk, key);
 	kube_cache_del(kk, &ref);
+	if (kk->kind->closed)
+		kube_settle(kk->ks);
 	if (old)
 		store_event_del(kk->ks->s, kk->kind, key);
 	return old;

@@ -123,16 +123,17 @@ void kube_found(struct kube_kind *kk)
 			kube_kind_hurry(&ks->kinds[i]);
 }
 
-/* All pods only when some policy may ask for those of other nodes.  Once so, it stays. */
+/* All pods only while some policy may ask for those of other nodes. */
 static void pods_scope(struct kube_store *ks)
 {
 	struct kube_kind *pods = kind_at(ks, "Pod");
+	const bool all = policy_count(ks->s->model);
 
-	if (ks->all_pods || !policy_count(ks->s->model))
+	if (all == ks->all_pods)
 		return;
-	ks->all_pods = true;
-	pods->filter = NULL;
-	if (!ks->s->model->complete)
+	ks->all_pods = all;
+	pods->filter = all ? NULL : ks->own_pods;
+	if (all && !ks->s->model->complete)
 		pods->listed = false;
 	if (pods->phase != KUBE_IDLE)
 		kube_kind_start(pods);

@@ -193,8 +193,20 @@ void store_written(struct store *s, struct store_write *w, int rc, uint64_t vers
 	loop_defer(s->loop, &s->deliver);
 }
 
+/* Is it of this node, as far as is known?  Where agents are asked to write what users gave, nothing is. */
+static bool is_elsewhere(const struct store *s, const struct kind *k, const struct row *row)
+{
+	const char *node = kind_meta(k, (struct row *)row)->name;
+
+	if (strcmp(k->kind, "Pod") == 0)
+		node = container_of(row, struct pod, row)->node;
+	return s->driver->given_nodes && *node && !model_is_self(s->model, node);
+}
+
 bool store_event_put(struct store *s, const struct kind *k, struct row *row)
 {
+	if (k->pack && is_elsewhere(s, k, row))
+		row = k->pack(k, row);
 	if (kind_is_used(k, s->model->config))
 		return table_put(kind_table(k, s->model), row);
 	row_free(row);

@@ -1,4 +1,4 @@
-/* links: src/base/arena.c src/base/aside.c src/base/thread.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_event.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
+/* links: src/base/arena.c src/base/aside.c src/base/thread.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_pack.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_event.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -97,6 +97,9 @@ static const char *const calico[] = { "/ippools?", "/ipamblocks?", "/blockaffini
 	"\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n"
 #define NAMESPACE(name, version) "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" name \
 	"\",\"resourceVersion\":\"" version "\"}}"
+#define POD(name, node, version) "{\"metadata\":{\"namespace\":\"a\",\"name\":\"" name "\",\"uid\":\"u\",\"resourceVersion\":\"" version \
+	"\",\"labels\":{\"app\":\"web\"},\"annotations\":{\"cni.projectcalico.org/x\":\"y\"}},\"spec\":{\"nodeName\":\"" node \
+	"\",\"containers\":[{\"ports\":[{\"name\":\"http\",\"containerPort\":80}]}]},\"status\":{\"podIP\":\"10.1.2.3\"}}"
 #define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
 #define POOL "{\"apiVersion\":\"crd.projectcalico.org/v1\",\"kind\":\"IPPool\",\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"3\"}," \
 	"\"spec\":{\"cidr\":\"10.42.0.0/16\"}}"
@@ -573,9 +576,11 @@ static void else_the_agent_ends_and_names_the_setting(void **state)
 
 /* --- pods --- */
 
-static void all_pods_are_watched_when_there_is_a_policy(void **state)
+/* Another node's pod is there in little memory, and what other pods have too, once. */
+static void all_pods_are_watched_while_there_is_a_policy(void **state)
 {
 	struct world *w = *state;
+	const struct pod *here, *there, *too;
 	struct kube_call *c;
 
 	serve_all(w);
@@ -586,6 +591,28 @@ static void all_pods_are_watched_when_there_is_a_policy(void **state)
 	c = await_call(w, "GET", "/api/v1/pods?watch=1&allowWatchBookmarks=true&sendInitialEvents");
 	fake_head(c, 200);
 	assert_null(fake_find("GET", "fieldSelector"));
+	fake_data(c, EVENT("ADDED", POD("here", "n1", "31")) EVENT("ADDED", POD("there", "n2", "32"))
+		  EVENT("ADDED", POD("too", "n2", "33")) ALL_NAMED("34"));
+	here = table_find(&w->model.pods, "a/here");
+	there = table_find(&w->model.pods, "a/there");
+	too = table_find(&w->model.pods, "a/too");
+	assert_string_equal(here->meta.uid, "u");
+	assert_string_equal(label_find(here->meta.annotations, here->meta.annotation_count, "cni.projectcalico.org/x"), "y");
+	assert_int_equal(there->meta.annotation_count, 0);
+	assert_ptr_equal(there->meta.labels, too->meta.labels);
+	assert_string_equal(label_find(too->meta.labels, too->meta.label_count, "app"), "web");
+	assert_string_equal(there->meta.name, "there");
+	assert_string_equal(there->node, "n2");
+	assert_string_equal(addr_text(&there->ips[FAMILY_V4]).s, "10.1.2.3");
+	assert_string_equal(there->ports[0].name, "http");
+	fake_data(c, EVENT("DELETED", POD("there", "n2", "35")));
+	model_clean(&w->model);
+	assert_string_equal(too->meta.labels[0].key, "app");
+	fake_data(await_call(w, "GET", core[3]), EVENT("DELETED", "{\"metadata\":{\"namespace\":\"a\",\"name\":\"p\",\"resourceVersion\":\"40\"}}"));
+	c = await_call(w, "GET", "fieldSelector=spec.nodeName%3Dn1&sendInitialEvents");
+	fake_head(c, 200);
+	fake_data(c, EVENT("ADDED", POD("here", "n1", "31")) ALL_NAMED("41"));
+	assert_int_equal(w->model.pods.count, 1);
 }
 
 /* --- the cache --- */
@@ -692,7 +719,7 @@ int main(void)
 		TEST(or_what_the_controller_manager_was_told),
 		TEST(or_the_usual_one_that_all_nodes_are_in),
 		TEST(else_the_agent_ends_and_names_the_setting),
-		TEST(all_pods_are_watched_when_there_is_a_policy),
+		TEST(all_pods_are_watched_while_there_is_a_policy),
 		TEST(what_was_known_is_there_without_a_server),
 		TEST(a_long_list_is_kept_whole),
 		TEST(what_is_past_does_not_pile_up),
