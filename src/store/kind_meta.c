@@ -97,12 +97,11 @@ int read_string_map(struct json_ctx *c, json_value v, void *field)
 	map->entry = map->count ? arena_alloc(c->mem, map->count * sizeof *map->entry) : NULL;
 	map->count = 0;
 	json_each(j, v, name) {
-		struct label *to = &map->entry[map->count];
-		const char *value;
-
 		if (!is_wanted(map, j, name))
 			continue;
-		value = json_string(j, json_member(j, name), c->mem);
+		struct label *to = &map->entry[map->count];
+		const char *value = json_string(j, json_member(j, name), c->mem);
+
 		*to = (struct label){ json_string(j, name, c->mem), value ? value : "" };
 		sorted &= !map->count++ || strcmp(to[-1].key, to->key) < 0;
 	}
