@@ -88,7 +88,7 @@ deps-initramfs: ; @cross/deps.sh $(INITRAMFS_DEPS)
 # musl's headers and objects stand in for the compiler's own ones by hand, because
 # "musl-gcc -static-pie" quietly links a dynamic program.
 # SYSROOT=folder on the command line: see cross/SYSROOT.md.
-GIVEN   := $(abspath $(SYSROOT))
+GIVEN   := $(if $(SYSROOT),$(if $(filter /%,$(SYSROOT)),,$(CURDIR)/)$(SYSROOT))
 override SYSROOT := $(OUT)/sysroot
 MUSL    := $(subst gnu,musl,$(TRIPLET))
 CRT     := $(SYSROOT)/usr/lib/$(MUSL)
@@ -108,7 +108,7 @@ SYSTEM := -nostdinc -isystem $(SYSROOT)/usr/include/$(MUSL) -isystem $$($(CC) -p
           -isystem $(SYSROOT)/usr/$(TRIPLET)/include -isystem $(SYSROOT)/usr/include
 CFLAGS := $(COMMON) -Oz -g $(MACHINE_$(ARCH)) -fPIE -fvisibility=hidden -fstack-protector-strong \
           -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables \
-          -ffile-prefix-map=$(CURDIR)=. $(SYSTEM)
+          -ffile-prefix-map="$$PWD"=. $(SYSTEM)
 
 LDFLAGS := -nostdlib -static -Wl,-pie,--no-dynamic-linker,--gc-sections,--build-id=none \
            -Wl,-z,text,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code $(LINK_$(ARCH))
@@ -143,7 +143,7 @@ $(OUT)/obj/install.o: config/manx.service config/manx.openrc
 # read, the libraries unwind tables that nothing here asks for.
 $(SYSROOT).done: cross/pins cross/sysroot.sh cross/given.sh $(OUT)/sysroot.from Makefile | deps-build
 	$(call say,$(if $(GIVEN),COPY,FETCH),$(SYSROOT))
-	$(Q)$(if $(GIVEN),cross/given.sh $(GIVEN) $(ARCH) $(TRIPLET) $(SYSROOT),cross/sysroot.sh $(ARCH) $(SYSROOT))
+	$(Q)$(if $(GIVEN),cross/given.sh "$(GIVEN)" $(ARCH) $(TRIPLET) $(SYSROOT),cross/sysroot.sh $(ARCH) $(SYSROOT))
 	$(Q)$(STRIP) -g -R .eh_frame $(CRT)/*.o $(LIBS)
 	@touch $@
 
@@ -201,18 +201,18 @@ $(OUT)/licences.done: cross/licences.sh cross/pins LICENSE $(SYSROOT).done
 	@touch $@
 
 # What names the program names it where it is.
-put = sed 's,/usr/bin/,$(PREFIX)/bin/,g' config/$(1) | install -D -m $(2) /dev/stdin $(3)
+put = sed 's,/usr/bin/,$(PREFIX)/bin/,g' config/$(1) | install -D -m $(2) /dev/stdin "$(3)"
 
 install: all licences
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
-	$(Q)install -D -m 755 $(OUT)/manx $(DESTDIR)$(PREFIX)/bin/manx
-	$(Q)install -D -m 644 config/man/manx.1 $(DESTDIR)$(PREFIX)/share/man/man1/manx.1
-	$(Q)install -D -m 644 config/man/manx.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/manx.conf.5
+	$(Q)install -D -m 755 $(OUT)/manx "$(DESTDIR)$(PREFIX)/bin/manx"
+	$(Q)install -D -m 644 config/man/manx.1 "$(DESTDIR)$(PREFIX)/share/man/man1/manx.1"
+	$(Q)install -D -m 644 config/man/manx.conf.5 "$(DESTDIR)$(PREFIX)/share/man/man5/manx.conf.5"
 	$(Q)$(call put,manx.service,644,$(DESTDIR)$(PREFIX)/lib/systemd/system/manx.service)
 	$(Q)$(call put,manx.run,755,$(DOC)/manx.run)
 	$(Q)$(call put,manx.openrc,755,$(DOC)/manx.openrc)
-	$(Q)install -d -m 755 $(DOC)/licences && install -m 644 $(OUT)/licences/* $(DOC)/licences
-	$(Q)test -e $(DESTDIR)/etc/manx.conf || install -D -m 644 config/manx.conf $(DESTDIR)/etc/manx.conf
+	$(Q)install -d -m 755 "$(DOC)/licences" && install -m 644 $(OUT)/licences/* "$(DOC)/licences"
+	$(Q)test -e "$(DESTDIR)/etc/manx.conf" || install -D -m 644 config/manx.conf "$(DESTDIR)/etc/manx.conf"
 
 # --- a container image ---------------------------------------------------------------
 # The program and its licences, by the name that the manifest has.

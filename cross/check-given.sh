@@ -4,7 +4,7 @@
 set -eu
 arch=$1 triplet=$2 sysroot=$3
 cd "$(dirname "$0")/.."
-dir=$PWD/build/given; musl=$(echo "$triplet" | sed 's/gnu/musl/')
+dir="$PWD/build/a given"; musl=$(echo "$triplet" | sed 's/gnu/musl/')
 bad() { echo "given sysroot: $*" >&2; exit 1; }
 rm -rf "$dir"; mkdir -p "$dir/tree/build" "$dir/root/usr/lib" "$dir/root/usr/include"
 trap 'rm -rf "$dir"' EXIT

@@ -3,7 +3,8 @@
 # against the program, the unit and the scripts against their readers.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-root=$(mktemp -d); trap 'rm -rf "$root"' EXIT
+top=$(mktemp -d); trap 'rm -rf "$top"' EXIT
+root="$top/a root"; mkdir "$root"
 bad=0 make=${MAKE:-make}
 say() { echo "install: $*" >&2; bad=1; }
 install() { $make --no-print-directory install DESTDIR="$root" "$@" >"$root.log" 2>&1 || { cat "$root.log"; say "make install $*"; }; rm -f "$root.log"; }
