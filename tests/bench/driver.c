@@ -3,8 +3,8 @@
  *
  * Makes COUNT pod namespaces in FOLDER, ADDs them (AT_ONCE at a time), DELs them, by spawning PLUGIN with
  * CONF on stdin and reading its answer.  Prints JSON: for each verb the microseconds of every call, of the
- * whole, and the CPU time of plugin and daemon (PID; 0: none).  Other variables of the environment go
- * through to the plugin.
+ * whole, and the CPU time of plugin and daemon (PID; 0: none).  DRIVER_STATUS: STATUS as often in between.
+ * Other variables of the environment go through to the plugin.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -253,6 +253,10 @@ int main(int argc, char **argv)
 	printf("{");
 	phase("ADD", count, at_once);
 	printf(", ");
+	if (getenv("DRIVER_STATUS")) {		/* with pods there */
+		phase("STATUS", count, at_once);
+		printf(", ");
+	}
 	phase("DEL", count, at_once);
 	printf("}\n");
 	for (int i = 0; i < count; i++)

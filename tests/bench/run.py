@@ -24,7 +24,7 @@ from lab import BINARY, PATH, ROOT, Lab, run, wait_for  # noqa: E402
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SERIAL, AT_ONCE = 60, 100
 PLUGINS = pathlib.Path("/usr/lib/cni")
-ADD_BAR, DEL_BAR = 1.5, 2.0
+ADD_BAR, DEL_BAR, STATUS_BAR_MS = 1.5, 2.0, 1.0
 RULES = """
 table inet floor {
     chain p0 { accept; }
@@ -104,7 +104,7 @@ def start_manx(name, node, pools):
     store = node.dir / "store"
     store.mkdir()
     node.start(pool=pools, datastore="file %s" % store, encapsulation="none", ipam="block")
-    return Contestant(name, node, BINARY, json.loads(node.conf()), pid=node.process.pid)
+    return Contestant(name, node, BINARY, json.loads(node.conf(cniVersion="1.1.0")), {"DRIVER_STATUS": "1"}, node.process.pid)
 
 
 def start_plugin(name, node):
@@ -148,6 +148,10 @@ def report(found):
         rows.append([what, "%.2f" % measure(base), *("%.2f" % measure(c) for c in others), "%.2f" % ratio, verdict])
         data.append({"what": what, "floor": measure(base), "ratio": ratio, "bar": bar,
                      **{c.name: measure(c) for c in others}})
+    status = {c.name: c.median_ms("STATUS") for c in others if c.rows("STATUS", 1)}
+    rows.append(["STATUS, median, ms", "", *("%.2f" % status[c.name] if c.name in status else "" for c in others), "",
+                 "%.1f ms %s" % (STATUS_BAR_MS, "met" if status["manx"] < STATUS_BAR_MS else "MISSED")])
+    data.append({"what": "STATUS, median, ms", "bar": STATUS_BAR_MS, **status})
     print(table(rows, ["floor", *(c.name for c in others), "manx / floor", "bar"]))
     print("\nfloor: floor.c and stub.c, IPv4, no datastore; its DELs are lazy (synchronous: %.1f ms).  manx: file datastore on\n"
           "tmpfs, ipam = block, IPv4; %d rounds of %d calls one by one and %d at once.  Linux %s, %d CPUs.%s" %
