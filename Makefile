@@ -2,7 +2,8 @@
 #                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-cluster, check-cross, check-fresh, check-kill, check-policy, check-qemu: one part
+# make check-all      and what takes longer; check-cluster, check-cross, check-fresh, check-kill, check-load, check-load-api,
+#                     check-policy, check-qemu, check-soak: one part
 # make image          build/manx-image.tar, the container image that k3s-rke/manx.yaml names
 # make cluster        a real Kubernetes cluster on this machine with manx on its three nodes, and a shell there
 # make initramfs      build/<arch>/initramfs.gz, the smallest root that boots manx
@@ -26,7 +27,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
         install licences image cluster check-install check-size check-given check-cluster check-conformance deps-cluster \
-        analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-qemu initramfs demo bench FORCE
+        analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-load check-load-api check-soak check-qemu initramfs demo bench FORCE
 all:
 
 Q := $(if $(V),,@)
@@ -248,7 +249,7 @@ comma := ,
 PYTEST := PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider
 QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check check-cluster check-policy check-kill link-test check-given repro check-cross check-fresh analyze check-qemu
+check-all: check check-cluster check-policy check-kill check-load check-load-api check-soak link-test check-given repro check-cross check-fresh analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
@@ -261,6 +262,18 @@ check-policy: all | deps-test
 # All system calls at which an agent or a plugin is killed, of which check-netns takes some.
 check-kill: all | deps-test
 	$(PYTEST) tests/netns/test_kill.py
+
+# Agents and plugins of three nodes are killed under load: KILLS=1000, SEED=n to repeat one.
+check-load: all | deps-test
+	$(PYTEST) -s tests/netns/load_kills.py
+
+# The same beside a real API server.
+check-load-api: all image | deps-cluster
+	$(PYTEST) -s tests/cluster/load_kills.py
+
+# A thousand ADDs and DELs a minute: MINUTES=20.
+check-soak: all | deps-test
+	$(PYTEST) -s tests/netns/load_soak.py
 
 check-layers:
 	@awk -f tests/layers.awk $(SRCS) $(HDRS)
