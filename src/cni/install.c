@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/util.h"
@@ -30,6 +31,37 @@ static int put_file(const char *dir, const char *name, const struct str *data, m
 	if ((rc = fs_mkdirs(dir, 0755)) < 0 || (rc = fs_replace(AT_FDCWD, path, data->s, data->len, mode)) < 0)
 		return err_set(e, -rc, "%s: %s", path, strerror(-rc));
 	return 1;
+}
+
+/* Page by page: what is as large as the program is not to be held twice, at every start. */
+static bool is_same(const char *a, const char *b)
+{
+	autoclose int fa = open(a, O_RDONLY | O_CLOEXEC), fb = open(b, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char x[8192], y[sizeof x];
+	ssize_t n;
+
+	if (fa < 0 || fb < 0)
+		return false;
+	for (off_t at = 0; (n = pread(fa, x, sizeof x, at)) > 0; at += n)
+		if (pread(fb, y, sizeof y, at) != n || memcmp(x, y, (size_t)n) != 0)
+			return false;
+	return n == 0 && lseek(fa, 0, SEEK_END) == lseek(fb, 0, SEEK_END);
+}
+
+/* This program. */
+static int put_program(const char *dir, struct err *e)
+{
+	static const char self[] = "/proc/self/exe";
+	autostr struct str binary = { 0 };
+	char path[CONFIG_PATH_MAX + 32];
+	int rc;
+
+	snprintf(path, sizeof path, "%s/%s", dir, plugin_name);
+	if (is_same(self, path))
+		return 0;
+	if ((rc = fs_read(AT_FDCWD, self, BINARY_MAX, &binary)) < 0)
+		return err_set(e, -rc, "%s: %s", self, strerror(-rc));
+	return put_file(dir, plugin_name, &binary, 0755, e);
 }
 
 /* Runtimes want a plugin of that name too.  Whoever has put one there keeps it. */
@@ -68,13 +100,11 @@ static void network_list(struct str *out, const char *socket)
 
 int cni_install(const struct config *c, const char *socket, struct err *e)
 {
-	autostr struct str binary = { 0 }, list = { 0 };
+	autostr struct str list = { 0 };
 	int rc = 0;
 
 	if (*c->cni_bin_dir) {
-		if ((rc = fs_read(AT_FDCWD, "/proc/self/exe", BINARY_MAX, &binary)) < 0)
-			return err_set(e, -rc, "/proc/self/exe: %s", strerror(-rc));
-		rc = put_file(c->cni_bin_dir, plugin_name, &binary, 0755, e);
+		rc = put_program(c->cni_bin_dir, e);
 		if (rc >= 0)
 			rc = put_loopback(c->cni_bin_dir, e);
 	}
