@@ -101,7 +101,7 @@ HDRS := $(sort $(wildcard src/*.h src/*/*.h))
 OBJS := $(SRCS:src/%.c=$(OUT)/obj/%.o)
 
 # A table's row may leave out its tail.
-WARN   := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wformat=2 \
+WARN   := -Wall -Wextra -Wdate-time -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wformat=2 \
           -Wno-missing-field-initializers -Werror
 COMMON := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -Isrc
 
