@@ -52,9 +52,9 @@ done
 # The manual: sound, and its verbs and the program's are the same.
 lint=$(mandoc -Tlint config/man/* 2>/dev/null | grep -v 'referenced manual not found')
 [ -z "$lint" ] || say "$lint"
-verbs() { build/manx help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort -u; }
-manual() { sed -n '/^The verbs are:/,/^\.Ss CNI/s/^\.It Cm \([a-z]*\).*/\1/p' config/man/manx.1 | sort -u; }
-[ "$(verbs)" = "$(manual)" ] || say "verbs of manx help: $(verbs | xargs); of manx.1: $(manual | xargs)"
+verbs() { build/manx help | sed -n 's/^  \([a-z]*\( [a-z][a-z]*\)\{0,1\}\) .*/\1/p' | sort -u; }
+manual() { sed -n '/^The verbs are:/,/^\.Ss CNI/s/^\.It Cm \([a-z]*\( [a-z][a-z]*\)\{0,1\}\).*/\1/p' config/man/manx.1 | sort -u; }
+[ "$(verbs)" = "$(manual)" ] || say "verbs of manx help: $(verbs | paste -sd,); of manx.1: $(manual | paste -sd,)"
 absent=$(sed -n '/^Not in this version:/,/^\.[^C]/s/^\.Cm \([a-z]*\).*/\1/p' config/man/manx.1)
 for v in $absent; do
 	build/manx "$v" >/dev/null 2>&1
