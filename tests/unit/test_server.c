@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/server.h"
 #include "base/util.h"
@@ -49,6 +50,13 @@ static int teardown(void **state)
 	return rmdir(dir);
 }
 
+/* The server answers nobody else. */
+static void needs_root(void)
+{
+	if (geteuid() != 0)
+		skip();
+}
+
 static int client(void)
 {
 	int fd = frame_connect(path, 0);
@@ -73,6 +81,7 @@ static void test_requests_are_answered(void **state)
 	int fds[CLIENTS];
 
 	(void)state;
+	needs_root();
 	for (int i = 0; i < CLIENTS; i++)
 		fds[i] = client();
 	for (uint64_t until = now_ms() + 2000; served < CLIENTS && now_ms() < until; )
@@ -98,6 +107,7 @@ static void test_no_descriptor_left_is_waited_out(void **state)
 	int fds[CLIENTS], taken[LIMIT], count = 0;
 
 	(void)state;
+	needs_root();
 	for (int i = 0; i < CLIENTS; i++)
 		fds[i] = client();
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -126,6 +136,7 @@ static void test_connection_that_ends_makes_room_at_once(void **state)
 	uint64_t begun;
 
 	(void)state;
+	needs_root();
 	first = frame_connect(path, 0);		/* says nothing yet */
 	loop_turn(&loop, 50);
 	assert_int_equal(server.count, 1);
