@@ -43,6 +43,7 @@ struct kube_kind {
 	bool lost;			/* the last request had no answer */
 	bool rewound;			/* the server's versions have gone back: what it says counts */
 	bool stopping;			/* the call was given up: what is left of this piece is of no interest */
+	bool nameless;			/* the answer had nonsense in it, and the log was told */
 	unsigned refused;		/* objects that are named under problem */
 	/* kube_cache.c */
 	int file;

@@ -148,13 +148,16 @@ static void on_event(struct kube_kind *kk, const struct json *j)
 		kk->version = kube_version(j, object);
 }
 
-/* What cannot be read has a name near its beginning, as far as a person needs one. */
-static void refuse_text(const struct kube_kind *kk, const struct json *j, const char *why)
+/* What cannot be read has a name near its beginning, as far as a person needs one; of what has none one line tells. */
+static void refuse_text(struct kube_kind *kk, const struct json *j, const char *why)
 {
 	static const char mark[] = "\"name\":\"";
 	const char *at = memmem(j->text, j->len, mark, sizeof mark - 1);
 	const char *name = at ? at + sizeof mark - 1 : "", *end = at ? memchr(name, '"', j->len - (size_t)(name - j->text)) : NULL;
 
+	if (!end && kk->nameless)
+		return;
+	kk->nameless |= !end;
 	log_err("store", "%s %.*s: refused: %s", kk->kind->kind, end && end - name < OBJECT_NAME_MAX ? (int)(end - name) : 0,
 		name, why);
 }
@@ -180,6 +183,7 @@ static void on_head(struct kube_call *c)
 	struct kube_kind *kk = container_of(c, struct kube_kind, call);
 
 	str_clear(&kk->note);
+	kk->nameless = false;
 	if (c->status != 200)
 		return;
 	kk->absent = false;
