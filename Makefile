@@ -26,7 +26,7 @@ ifeq ($(MAKELEVEL)$(filter check-all,$(MAKECMDGOALS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
-        install licences image cluster check-install check-size check-given check-cluster check-conformance deps-cluster \
+        install licences image cluster check-install check-size check-given check-cluster check-conformance check-idle bench-cluster deps-cluster \
         analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-load check-load-api check-soak check-qemu initramfs demo bench FORCE
 all:
 
@@ -425,7 +425,17 @@ $(GUESTS:%=guest-%): guest-%:
 # --- a real Kubernetes cluster -----------------------------------------------------------
 # Made from its Go module at the first time, which takes minutes; see tests/cluster/build.sh.
 CLUSTER_DEPS := $(RUN_DEPS) gcc libc6-dev python3-pytest containerd runc openssl procps busybox-static python3-yaml
-deps-cluster: ; @cross/deps.sh $(CLUSTER_DEPS)
+# Go: Debian's where there is none and that is new enough; else build.sh says what it lacks.
+deps-cluster:
+	@cross/deps.sh $(CLUSTER_DEPS) $$(command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || \
+		apt-cache policy golang-go | sed -n 's/^ *Candidate: 2:1\.\(2[4-9]\|[3-9][0-9]\)\b.*/golang-go/p')
+
+# Ten minutes in which nothing may be written, and a pod's way to its first connection beside ptp's.
+check-idle: all image | deps-cluster
+	@python3 tests/cluster/idle.py
+
+bench-cluster: all image | deps-cluster
+	@python3 tests/cluster/bench.py
 
 check-cluster: all image | deps-cluster
 	$(PYTEST) tests/cluster

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The upstream end-to-end suite on a cluster with manx: NetworkPolicy (TCP and UDP; SCTP where the kernel has it), and what pods
+"""The upstream end-to-end suite on a cluster with manx: NetworkPolicy (TCP and UDP; SCTP where the kernel has it), host ports, and what pods
 reach by addresses and Services.
 
     conformance.py [FOCUS]      a regular expression of ginkgo's in place of the usual specs
@@ -15,7 +15,8 @@ import tempfile
 import cluster as clusters
 from lab import run
 
-FOCUS = r"Netpol NetworkPolicy between server and client|Networking Granular Checks: Pods should function for (intra|node)-pod communication"
+FOCUS = (r"Netpol NetworkPolicy between server and client|Networking Granular Checks: Pods should function for (intra|node)-pod communication"
+         r"|HostPort validates that there is no conflict")
 SKIP = ["Disruptive", r"Feature:(SCTP|IPv6|Networking-IPv6)"]
 
 
