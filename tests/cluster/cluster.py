@@ -54,10 +54,10 @@ def programs(*names):
 # --- certificates -----------------------------------------------------------------------------------
 
 class Authority:
-    """A certificate authority, and what it signs: FOLDER/NAME.{crt,key}."""
+    """A certificate authority, and what it signs: FOLDER/NAME.{crt,key}.  trust: what a kubeconfig lets its user trust."""
 
     def __init__(self, folder):
-        self.dir = folder
+        self.dir, self.trust = folder, str(folder / "ca.crt")
         folder.mkdir()
         self.key("ca")
         self.openssl("req", "-x509", "-new", "-key", self.path("ca.key"), "-subj", "/CN=test-ca", "-days", "30", "-out", self.path("ca.crt"))
@@ -82,7 +82,7 @@ class Authority:
     def kubeconfig(self, path, name, server=SERVER):
         """With client certificate and key of that name."""
         user = {"client-certificate": self.path(name + ".crt"), "client-key": self.path(name + ".key")}
-        cluster = {"server": server, "certificate-authority": self.path("ca.crt")}
+        cluster = {"server": server, "certificate-authority": self.trust}
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "u", "user": user}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
@@ -98,9 +98,10 @@ int main(void) { signal(SIGTERM, end); signal(SIGINT, end); for (;;) pause(); }
 """
 
 
-def image(folder, name, reference, root, *entrypoint):
+def image(folder, name, reference, root, *entrypoint, cmd=""):
     """FOLDER/NAME.tar of the files in root, made once."""
-    run([str(ROOT / "cross" / "image.sh"), str(folder / (name + ".tar")), reference, str(root), *entrypoint], timeout=120)
+    run([str(ROOT / "cross" / "image.sh"), str(folder / (name + ".tar")), reference, str(root), *entrypoint], timeout=120,
+        env={**os.environ, "CMD": cmd})
 
 
 def agnhost_root(bin_dir, parent):
@@ -225,7 +226,7 @@ class Node(Namespace):
             "tlsCertFile": pki.path(self.name + ".crt"), "tlsPrivateKeyFile": pki.path(self.name + ".key"),
             "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock", "enforceNodeAllocatable": [],
             "evictionHard": {"memory.available": "10Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-            "localStorageCapacityIsolation": False, "nodeStatusUpdateFrequency": "4s", "maxPods": 200,
+            "localStorageCapacityIsolation": False, "nodeStatusUpdateFrequency": "4s", "syncFrequency": "20s", "maxPods": 200,
             "serializeImagePulls": False, "staticPodPath": str(self.dir / "static"), "fileCheckFrequency": "1s", "registryPullQPS": 0, "kubeAPIQPS": 200, "kubeAPIBurst": 400,
         }
 
@@ -353,12 +354,17 @@ class Cluster(Namespace):
     def serve(self, name, *argv):
         self.servers[name] = Process(self.argv(*map(str, argv)), self.dir / (name + ".log"))
 
-    def server_certificate(self):
-        self.pki.issue("apiserver", "/CN=kube-apiserver", "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
+    def server_certificate(self, pki=None):
+        """By one of the two authorities that the cluster's own programs trust; pods are told of those in root."""
+        (pki or self.pki).issue("apiserver", "/CN=kube-apiserver", "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
                        "IP:%s.1,IP:10.43.0.1,IP:127.0.0.1" % NET)
 
     def control_plane(self):
-        self.pki = pki = Authority(self.dir / "pki")
+        self.pki, self.next_pki, self.root = Authority(self.dir / "pki"), Authority(self.dir / "pki-next"), self.dir / "root.crt"
+        pki = self.pki
+        pki.trust = str(self.dir / "both.crt")
+        self.root.write_text(pathlib.Path(pki.path("ca.crt")).read_text())
+        pathlib.Path(pki.trust).write_text(self.root.read_text() + pathlib.Path(self.next_pki.path("ca.crt")).read_text())
         pki.key("sa", "rsa")
         self.server_certificate()
         pki.issue("admin", "/O=system:masters/CN=admin", "DNS:admin")
@@ -382,7 +388,7 @@ class Cluster(Namespace):
         wait_for("kube-apiserver is ready", self.is_ready, 120, 0.2)
         conf = ["--%s=%s" % (key, self.config) for key in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
         self.serve("kube-controller-manager", self.bin / "kube-controller-manager", *conf, "--leader-elect=false",
-                   "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=" + pki.path("ca.crt"),
+                   "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=%s" % self.root,
                    "--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr=" + self.families(CLUSTER_CIDR),
                    "--service-cluster-ip-range=" + self.families(SERVICE_CIDR))
         self.serve("kube-scheduler", self.bin / "kube-scheduler", *conf, "--leader-elect=false")

@@ -23,7 +23,7 @@ SKIP = ["Disruptive", r"Feature:(SCTP|IPv6|Networking-IPv6)"]
 def full_image(bin_dir):
     """agnhost's image with what the networking specs call in it: curl, an nc that speaks UDP, and a
     shell that calls it (busybox' own has an nc built in), with their libraries."""
-    path = bin_dir / "agnhost-full.tar"
+    path = bin_dir / "agnhost-suite.tar"
     if path.exists():
         return path
     with tempfile.TemporaryDirectory(dir=bin_dir) as tmp:
@@ -36,7 +36,7 @@ def full_image(bin_dir):
                 target = root / library.lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(os.path.realpath(library), target)
-        clusters.image(bin_dir, "agnhost-full", clusters.AGNHOST, root, "/agnhost")
+        clusters.image(bin_dir, "agnhost-suite", clusters.AGNHOST, root, "/agnhost", cmd="pause")
     return path
 
 

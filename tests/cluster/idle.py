@@ -51,7 +51,7 @@ def main(seconds=660):
         server = cluster.servers["kube-apiserver"]
         server.end(signal.SIGKILL)
         server.start()
-        wait_for("kube-apiserver is ready", cluster.is_ready, 60, 0.2)
+        wait_for("kube-apiserver is ready", cluster.is_ready, 180, 0.2)
         cluster.apply(obj("networking.k8s.io/v1", "NetworkPolicy", "deny", "default", spec={"podSelector": {}}))
         wait_for("a policy is heard of", lambda: not any(ok for (a, b), ok in matrix(pods[::10], 4, 0.3).items() if a is not b), 60, 0.2)
         print("heard with the new token: 1 passed")

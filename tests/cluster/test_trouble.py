@@ -173,10 +173,7 @@ def test_history_is_compacted_while_an_agent_hangs(cluster, pair):
     cluster.apply(deny)
     revision = int(cluster.get("networkpolicy", "meanwhile")["metadata"]["resourceVersion"])
     cluster.run("python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:2379/v3/kv/compaction', b'{\"revision\":%d}').read()" % revision)
-    server = cluster.servers["kube-apiserver"]
-    server.end(signal.SIGKILL)
-    server.start()
-    wait_for("kube-apiserver is ready", cluster.is_ready, 60, 0.2)
+    restart(cluster)
     node.on("kill", "-CONT", pid)
     wait_for("the policy holds", lambda: not tcp(pair[0], pair[1].v4, pair[1], 0.3), 60, 0.2)
     cluster.delete(deny)
@@ -184,14 +181,53 @@ def test_history_is_compacted_while_an_agent_hangs(cluster, pair):
     assert node.on("pgrep", "-x", "manx").stdout.strip() == pid
 
 
-def test_the_api_server_has_a_new_certificate(cluster, pair):
-    """Of the same authority, for as long as it takes."""
-    cluster.server_certificate()
+def agents(cluster):
+    return [node.on("pgrep", "-x", "manx").stdout.strip() for node in cluster.nodes]
+
+
+def restart(cluster, *argv):
     server = cluster.servers["kube-apiserver"]
     server.end(signal.SIGKILL)
+    server.argv = list(argv) or server.argv
     server.start()
     wait_for("kube-apiserver is ready", cluster.is_ready, 60, 0.2)
-    wait_for("the agents are back", lambda: all(n.show("status")["datastore"]["state"] == "synced" for n in cluster.nodes), 60, 0.2)
+
+
+def heard(cluster, pair, name):
+    """Each node takes a policy that is new, and that it has gone."""
+    deny = obj("networking.k8s.io/v1", "NetworkPolicy", name, "default", spec={"podSelector": {"matchLabels": {"app": "pair"}}})
+    cluster.apply(deny)
+    wait_for("a new policy holds", lambda: not any(ok for (a, b), ok in matrix(pair, 4, 0.3).items() if a is not b), 60, 0.2)
+    cluster.delete(deny)
+    wait_for("and goes", lambda: all(matrix(pair, 4).values()), 60, 0.2)
+
+
+def test_the_api_server_has_a_new_certificate(cluster, pair):
+    """Of the same authority."""
+    pids = agents(cluster)
+    cluster.server_certificate()
+    restart(cluster)
+    heard(cluster, pair, "certified")
+    assert agents(cluster) == pids
+
+
+def root_of(node):
+    """How many authorities the kubelet has told the node's agent of."""
+    return int(node.on("sh", "-c", "cat /proc/$(pgrep -x manx)/root/var/run/secrets/kubernetes.io/serviceaccount/ca.crt | grep -c BEGIN").stdout)
+
+
+def test_another_authority_takes_over(cluster, pair):
+    """Pods are told of it, then the server has its certificate: the agents go on, and read the file again by themselves."""
+    pids, server = agents(cluster), cluster.servers["kube-apiserver"]
+    cluster.root.write_text((cluster.dir / "both.crt").read_text())
+    controllers = cluster.servers["kube-controller-manager"]
+    controllers.end(signal.SIGKILL)
+    controllers.start()
+    wait_for("kubelets have told them", lambda: all(root_of(node) == 2 for node in cluster.nodes), 120, 1)
+    cluster.server_certificate(cluster.next_pki)
+    restart(cluster, *(arg.replace(cluster.pki.path("apiserver"), cluster.next_pki.path("apiserver")) for arg in server.argv))
+    heard(cluster, pair, "other-authority")
+    assert agents(cluster) == pids
 
 
 def held_by(cluster, node):
