@@ -49,7 +49,8 @@ TRIPLET_armv6   := arm-linux-gnueabi
 TRIPLET_riscv64 := riscv64-linux-gnu
 TRIPLET := $(TRIPLET_$(ARCH))
 
-MACHINE_aarch64 := -mno-outline-atomics
+# tiny: all is within a MiB, so an address takes one instruction; the linker says when it is not.
+MACHINE_aarch64 := -mno-outline-atomics -mcmodel=tiny
 MACHINE_armv7   := -march=armv7-a+fp -mfloat-abi=hard
 MACHINE_armv6   := -march=armv6 -marm -mfloat-abi=soft
 
