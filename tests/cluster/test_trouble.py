@@ -3,11 +3,13 @@ import json
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 
 import pytest
-from cluster import Process, container, deployment, obj
+import rough
+from cluster import HERE, NET, Process, container, deployment, obj
 from lab import BINARY, ROOT, Namespace, matrix, run, tcp, wait_for
 
 
@@ -228,6 +230,38 @@ def test_another_authority_takes_over(cluster, pair):
     restart(cluster, *(arg.replace(cluster.pki.path("apiserver"), cluster.next_pki.path("apiserver")) for arg in server.argv))
     heard(cluster, pair, "other-authority")
     assert agents(cluster) == pids
+
+
+ROUGH_PORT = 6444
+
+
+def test_pods_start_through_a_rough_wire(cluster, pair):
+    """Agents start, and thirty pods come and go, while each answer of the API may be cut, held back, refused or garbage."""
+    cluster.serve("rough", sys.executable, HERE / "rough.py", ROUGH_PORT, 6443, cluster.pki.path("apiserver.crt"), cluster.pki.path("apiserver.key"), 1)
+    agent = ["-n", "kube-system", "set", "env", "daemonset/manx"]
+    rolled = ["-n", "kube-system", "rollout", "status", "daemonset/manx", "--timeout=280s"]
+    cluster.kubectl(*agent, "KUBERNETES_SERVICE_HOST=%s.1" % NET, "KUBERNETES_SERVICE_PORT=%d" % ROUGH_PORT)
+    cluster.kubectl(*rolled, timeout=300)
+    cluster.apply(deployment("rough", 30))
+    pods = cluster.wait_pods("rough", 30, timeout=300)
+    assert len({p.v4 for p in pods}) == 30
+    assert all(matrix(pods[::4], 4).values())
+    for name in ("rough-1", "rough-2"):
+        heard(cluster, pair, name)
+    cluster.kubectl("scale", "deployment/rough", "--replicas=6")
+    cluster.kubectl("rollout", "restart", "deployment/rough")
+    cluster.kubectl("rollout", "status", "deployment/rough", "--timeout=200s", timeout=210)
+    met = [json.loads(line)[0] for line in (cluster.dir / "rough.log").read_text().splitlines() if line.startswith("[")]
+    print({fault: met.count(fault) for fault in sorted(set(met))})
+    assert set(met) == set(rough.FAULTS)
+    cluster.kubectl(*agent, "KUBERNETES_SERVICE_HOST-", "KUBERNETES_SERVICE_PORT-")
+    cluster.kubectl(*rolled, timeout=300)
+    cluster.servers.pop("rough").end(signal.SIGKILL)
+    cluster.delete(deployment("rough", 6))
+    cluster.kubectl("wait", "--for=delete", "pods", "-l", "app=rough", "--timeout=60s", timeout=70)
+    wait_for("addresses are as they should be", lambda: all(
+        n.show("ipam", "check") == {"leaked": [], "duplicate": []} for n in cluster.nodes), 30, 0.5)
+    assert all(n.show("status")["problems"] == [] for n in cluster.nodes)
 
 
 def held_by(cluster, node):
