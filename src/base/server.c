@@ -297,6 +297,7 @@ int frame_connect(const char *path, unsigned wait_ms)
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	const struct timespec pause = { .tv_nsec = CONNECT_PAUSE_MS * 1000000 };
 	const struct timeval limit = { .tv_sec = SEND_S };
+	const uint64_t until = now_ms() + wait_ms;
 	struct sockaddr_un a;
 
 	if (fd < 0)
@@ -305,12 +306,12 @@ int frame_connect(const char *path, unsigned wait_ms)
 		return -ENAMETOOLONG;
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)	/* for a place in the queue, too */
 		return -errno;
-	for (unsigned waited = 0; connect(fd, (struct sockaddr *)&a, sizeof a) < 0; waited += CONNECT_PAUSE_MS) {
+	while (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
 		if (errno == EAGAIN)
 			return -ETIMEDOUT;
 		if (errno != ENOENT && errno != ECONNREFUSED && errno != EINTR)
 			return -errno;
-		if (waited >= wait_ms)
+		if (now_ms() >= until)
 			return -errno;
 		nanosleep(&pause, NULL);
 	}
