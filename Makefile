@@ -254,7 +254,9 @@ check-all: check check-cluster check-policy check-kill check-load check-load-api
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
-	NETPOL_SCENARIOS=$${NETPOL_SCENARIOS:-60} KILL_POINTS=$${KILL_POINTS:-15} $(PYTEST) tests/netns
+	@$(PYTEST) -m waits tests/netns >build/waits.log 2>&1 & waits=$$!; \
+	NETPOL_SCENARIOS=$${NETPOL_SCENARIOS:-60} KILL_POINTS=$${KILL_POINTS:-15} $(PYTEST) -m 'not waits' tests/netns; rc=$$?; \
+	wait $$waits || rc=1; cat build/waits.log; exit $$rc
 
 # All random scenarios, of which check-netns runs the first.
 check-policy: all | deps-test

@@ -12,6 +12,7 @@ import lab as labs  # noqa: E402
 
 def pytest_configure(config):
     config.pluginmanager.import_plugin("skips")
+    config.addinivalue_line("markers", "waits: spends its time in a limit that is the program's; make runs these beside the others")
     if os.geteuid() != 0:
         pytest.exit("these tests make network namespaces: run them as root", returncode=1)
     if not os.access(labs.BINARY, os.X_OK):

@@ -465,6 +465,7 @@ def test_full_pool_is_code_101_names_it_and_gives_the_other_family_back(own_lab)
 
 # --- time -----------------------------------------------------------------------------------------
 
+@pytest.mark.waits
 def test_waiting_ends_when_it_should(own_lab):
     """Without an agent ADD is code 11 after 10 s; with one that cannot write, undone with 11 after 20 s."""
     alone, stuck = own_lab.node(), own_lab.node().start()

@@ -396,6 +396,7 @@ def test_status_does_not_need_a_free_address(own_lab):
     node.cni_status().ok()
 
 
+@pytest.mark.waits
 def test_status_of_an_agent_that_hangs_ends(own_lab):
     node = own_lab.node().start()
     node.process.send_signal(signal.SIGSTOP)

@@ -44,6 +44,7 @@ def test_a_thousand_connections_keep_nobody_out(one):
     wait_for("the addresses are given back", lambda: used(one) == 0)
 
 
+@pytest.mark.waits
 def test_whoever_accepts_nobody_is_not_waited_for(one, lab):
     """The queue of the socket is full: what comes now has no place in it."""
     path = str(lab.dir / "deaf.sock")

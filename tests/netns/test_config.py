@@ -202,6 +202,7 @@ def test_set_stands_over_the_file_after_a_hangup_too(own_lab):
 
 # --- the agent as a process -----------------------------------------------------------------------
 
+@pytest.mark.waits
 def test_second_agent_on_a_run_dir_waits_and_names_the_holder(node):
     path = node.write_config()
     begun = time.monotonic()

@@ -135,6 +135,7 @@ def test_block_of_a_pool_that_serves_no_more_goes_when_it_is_empty(own_lab, how)
     wait_for("so is its affinity", lambda: len(own_lab.objects("blockaffinities")) == 1)
 
 
+@pytest.mark.waits
 def test_empty_block_that_is_not_needed_goes_after_a_while(own_lab):
     own_lab.write("pool.json", pool("p", "10.50.0.0/24", blockSize=30))
     node = own_lab.node().start(pool=["10.42.0.0/16"])

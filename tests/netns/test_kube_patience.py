@@ -8,6 +8,7 @@ import lab as labs
 from kube_client import TIMEOUT, ca, clients, good, program, servers  # noqa: F401
 
 CLONE_NEWNET = 0x40000000
+pytestmark = pytest.mark.waits
 
 
 def stalls_end(client, server):
