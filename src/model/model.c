@@ -244,7 +244,7 @@ static void problem_key(char key[PROBLEM_KEY_MAX], const char *sub, const char *
 	snprintf(key, PROBLEM_KEY_MAX, "%s %s", sub, what);
 }
 
-void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
+struct problem *model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
 {
 	struct problem *p = row_new(sizeof *p);
 	char key[PROBLEM_KEY_MAX], text[256];
@@ -259,7 +259,8 @@ void model_problem(struct model *m, const char *sub, const char *what, const cha
 	p->text = arena_str(&p->row.mem, text);
 	p->remedy = arena_str(&p->row.mem, remedy);
 	p->row.digest = fnv64a(text, strlen(text));
-	table_put(&m->problems, &p->row);
+	p->news = table_put(&m->problems, &p->row);
+	return p;
 }
 
 void model_problem_clear(struct model *m, const char *sub, const char *what)

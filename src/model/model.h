@@ -195,6 +195,7 @@ struct uplink {
 struct problem {
 	struct row row;			/* key "<sub> <what>" */
 	const char *sub, *text, *remedy;
+	bool news;			/* it was not there, or said something else */
 };
 
 enum answer { ANSWER_UNKNOWN, ANSWER_YES, ANSWER_NO };
@@ -249,8 +250,8 @@ void model_judge_pools(struct model *m);
 /* What a pod's link may carry: the uplink's MTU less the largest overhead that a usable pool adds. */
 unsigned model_pod_mtu(const struct model *m);
 
-/* problem: put (text is printf-formatted; remedy may be "") or clear by sub and what. */
-void model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
+/* problem: put (text is printf-formatted; remedy may be "") or clear by sub and what.  The row is the table's. */
+struct problem *model_problem(struct model *m, const char *sub, const char *what, const char *remedy, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 void model_problem_clear(struct model *m, const char *sub, const char *what);
 

@@ -297,7 +297,8 @@ uint64_t digest_bytes(uint64_t h, const void *data, size_t len)
 		h = digest_number(h, word);
 	}
 	word = 0;
-	memcpy(&word, p, len);
+	if (len)
+		memcpy(&word, p, len);
 	return digest_number(h, word);
 }
 

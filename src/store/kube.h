@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/str.h"
 #include "model/config.h"
 
 struct kube;
@@ -30,8 +31,9 @@ struct kube_call {
 	bool stream;			/* a watch: the body may pause and never end */
 	unsigned silence_ms;		/* of a stream: without a byte for so long it ends by ETIMEDOUT; 0: no limit */
 	void (*on_head)(struct kube_call *c);	/* status and what follows it are known; may be NULL */
-	/* A piece of the body, chunks undone; never empty, valid during the call only; may be NULL. */
+	/* A piece of the body, chunks undone; never empty, valid during the call only.  NULL: bodies go to answer, or nowhere. */
 	void (*on_data)(struct kube_call *c, const char *data, size_t len);
+	struct str *answer;		/* emptied at the start; what is longer than JSON_SIZE_MAX is cut there */
 	/*
 	 * The last call.  e NULL: the answer is whole, whatever its status.  Otherwise e->text begins with the server's
 	 * address; code EKEYREJECTED: it is not who it should be, or speaks no TLS of ours; EACCES: our own credentials

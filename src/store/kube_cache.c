@@ -1,7 +1,7 @@
 /*
  * What was last known, for a start while the API is away: STATE_DIR/cluster/<plural>,
  * one object a line, in the order of their changes; a line that says "gone" ends the
- * one of that name.  A list is written to a new file, which takes the old one's place
+ * one of that name, one that says "listed" stands where the list was whole.  A list is written to a new file, which takes the old one's place
  * when the list is whole; later changes are appended, and when more than half of the
  * file is past, what the model still has is copied.  Nothing is written but what is news
  * to the model.
@@ -22,18 +22,53 @@
 
 enum { PIECE = 16384, SLACK = 65536 };
 
+static void name_new(const struct kube_kind *kk, char out[80])
+{
+	snprintf(out, 80, "%s.new", kk->kind->plural);
+}
+
+/* The kind's file will not do: better none than one that lacks something. */
+static void drop(struct kube_kind *kk, const char *why)
+{
+	struct kube_store *ks = kk->ks;
+	char name[80];
+	struct problem *p = model_problem(ks->s->model, "store", "cluster", "see to the disk", "%s/cluster: %s: what is known is not kept",
+					  ks->s->config->state_dir, why);
+
+	if (p->news)
+		log_warn("store", "%s", p->text);
+	if (kk->file >= 0)
+		close(kk->file);
+	kk->file = -1;
+	name_new(kk, name);
+	unlinkat(ks->folder, name, 0);
+	unlinkat(ks->folder, kk->kind->plural, 0);
+}
+
+bool kube_cache_is_lost(const struct kube_kind *kk)
+{
+	return kk->ks->folder >= 0 && kk->file < 0;
+}
+
 static void flush(struct kube_kind *kk)
 {
 	struct str *out = &kk->ks->out;
+	ssize_t n = kk->file >= 0 && out->len ? write(kk->file, out->s, out->len) : 0;
 
-	if (kk->file >= 0 && out->len && write(kk->file, out->s, out->len) != (ssize_t)out->len) {
-		log_warn("store", "%s: %s: what is known is not kept", kk->kind->plural, strerror(errno));
-		close(kk->file);
-		kk->file = -1;
-		unlinkat(kk->ks->folder, kk->kind->plural, 0);
-	}
+	if (n < 0 || (n && n < (ssize_t)out->len))
+		drop(kk, n < 0 ? strerror(errno) : strerror(ENOSPC));
 	kk->size += out->len;
 	str_free(out);
+}
+
+/* Of what fails closed also past a loss of power: a policy less would open something. */
+static void flush_safely(struct kube_kind *kk)
+{
+	bool news = kk->ks->out.len;
+
+	flush(kk);
+	if (news && kk->kind->closed && kk->file >= 0)
+		fdatasync(kk->file);
 }
 
 /* --- one line --- */
@@ -85,6 +120,9 @@ struct reading {
 	void (*each)(struct reading *r, const struct object_ref *ref, struct row *row, const char *text, size_t len);
 	void *ctx;
 	store_text *give;
+	unsigned bad;			/* lines that nobody wrote so */
+	bool listed;			/* the list was whole once */
+	bool absent;			/* for there was no such kind */
 };
 
 static void on_line(void *ctx, const struct json *j, const char *wrong)
@@ -93,69 +131,91 @@ static void on_line(void *ctx, const struct json *j, const char *wrong)
 	struct object_ref ref;
 	struct err e = { 0 };
 	struct row *row = NULL;
-	bool gone = false;
+	bool gone = false, listed = false;
 
-	if (wrong)
+	if (wrong) {
+		r->bad++;
 		return;
+	}
 	json_bool(j, json_get(j, 0, "gone"), &gone);
-	if (gone)
+	json_bool(j, json_get(j, 0, "listed"), &listed);
+	json_bool(j, json_get(j, 0, "absent"), &r->absent);
+	if (gone || listed)
 		kind_identify(j, 0, r->kk->kind, &ref);
 	else
 		row = kind_decode_as(j, 0, r->kk->kind, &ref, &e);
-	if (*ref.name && (gone || row))
+	r->listed |= listed;
+	if (*ref.name && (gone || row)) {
 		r->each(r, &ref, row, j->text, j->len);
-	else
+	} else {
+		r->bad += !listed;
 		row_free(row);
+	}
 }
 
-/* False: there is none that could be trusted. */
+/* False: there is none that could be trusted.  A policy that cannot be read is one less: all of them count, or none. */
 static bool read_lines(struct reading *r)
 {
 	char piece[PIECE];
 	struct json_split split;
 	autoclose int fd = openat(r->kk->ks->folder, r->kk->kind->plural, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
-	size_t all = 0;
 
 	if (fd < 0)
 		return false;
 	json_split_init(&split, false, on_line, r);
-	while ((n = read(fd, piece, sizeof piece)) > 0) {
+	while ((n = read(fd, piece, sizeof piece)) > 0)
 		json_split_feed(&split, piece, (size_t)n);
-		all += (size_t)n;
-	}
+	r->bad += !json_split_end(&split);
 	json_split_free(&split);
-	return n == 0 && all;
+	return n == 0 && r->listed && !(r->bad && r->kk->kind->closed);
 }
 
+/* Beside a list that is being read: what that has named counts, and what it will not name goes at its end. */
 static void recall(struct reading *r, const struct object_ref *ref, struct row *row, const char *text, size_t len)
 {
+	struct table *t = kind_table(r->kk->kind, r->kk->ks->s->model);
 	char key[OBJECT_KEY_MAX];
+	struct row *old = object_key(key, ref) ? table_find(t, key) : NULL;
 
 	(void)text;
 	(void)len;
-	if (row)
+	if (old && old->mark == t->generation) {
+		row_free(row);
+	} else if (row) {
 		store_event_put(r->kk->ks->s, r->kk->kind, row);
-	else if (object_key(key, ref))
+		row->mark = t->generation - 1;
+	} else if (old) {
 		store_event_del(r->kk->ks->s, r->kk->kind, key);
+	}
+}
+
+static void ignore(struct reading *r, const struct object_ref *ref, struct row *row, const char *text, size_t len)
+{
+	(void)r;
+	(void)ref;
+	(void)text;
+	(void)len;
+	row_free(row);
 }
 
 /* A list that comes later counts, whatever versions it has. */
 bool kube_cache_recall(struct kube_kind *kk)
 {
-	struct reading r = { .kk = kk, .each = recall };
+	struct reading look = { .kk = kk, .each = ignore }, r = { .kk = kk, .each = recall };
 
-	if (kk->ks->folder >= 0 && read_lines(&r))
-		kk->recalled = kk->rewound = true;
+	if (kk->ks->folder < 0)
+		return false;
+	if (read_lines(&look))
+		kk->recalled = kk->rewound = read_lines(&r);
+	kk->absent = r.absent;
+	if (look.bad || !look.listed)
+		log_err("store", "%s/cluster/%s: %u lines are not what was written, the list is %s: %s", kk->ks->s->config->state_dir,
+			kk->kind->plural, look.bad, look.listed ? "whole" : "cut", kk->recalled ? "going on with the others" : "not used");
 	return kk->recalled;
 }
 
 /* --- a new file --- */
-
-static void name_new(const struct kube_kind *kk, char out[80])
-{
-	snprintf(out, 80, "%s.new", kk->kind->plural);
-}
 
 void kube_cache_begin(struct kube_kind *kk)
 {
@@ -168,17 +228,21 @@ void kube_cache_begin(struct kube_kind *kk)
 	name_new(kk, name);
 	kk->size = 0;
 	kk->file = openat(kk->ks->folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	str_puts(&kk->ks->out, "{}\n");	/* so that one without objects is not empty */
+	if (kk->file < 0)
+		drop(kk, strerror(errno));
 }
 
 void kube_cache_end(struct kube_kind *kk)
 {
 	char name[80];
 
-	flush(kk);
+	str_puts(&kk->ks->out, kk->absent ? "{\"listed\":true,\"absent\":true}\n" : "{\"listed\":true}\n");
+	flush_safely(kk);
 	name_new(kk, name);
 	if (kk->file >= 0 && renameat(kk->ks->folder, name, kk->ks->folder, kk->kind->plural) < 0)
-		log_warn("store", "%s: %s: what is known is not kept", name, strerror(errno));
+		drop(kk, strerror(errno));
+	else if (kk->file >= 0)
+		model_problem_clear(kk->ks->s->model, "store", "cluster");
 	kk->live = kk->size;
 }
 
@@ -205,12 +269,14 @@ void kube_cache_settle(struct kube_kind *kk)
 {
 	struct reading r = { .kk = kk, .each = keep };
 
-	flush(kk);
+	(kk->phase == KUBE_WATCH ? flush_safely : flush)(kk);
 	if (kk->file < 0 || kk->phase != KUBE_WATCH || kk->size <= 2 * kk->live + SLACK)
 		return;			/* a list's file is new already */
 	kube_cache_begin(kk);
-	read_lines(&r);
-	kube_cache_end(kk);
+	if (read_lines(&r))
+		kube_cache_end(kk);
+	else
+		drop(kk, "not as it was written");
 }
 
 /* --- the folder --- */

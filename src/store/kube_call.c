@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { IDLE_MAX = 2, UNAUTHORIZED = 401 };
+enum { IDLE_MAX = 2, UNAUTHORIZED = 401, BROKEN = 500 };
 
 struct kube_server_text kube_server_text(const struct listen_address *a)
 {
@@ -98,6 +98,8 @@ void kube_start(struct kube *k, struct kube_call *c)
 	c->retry_after_s = 0;
 	c->json = c->unsure = false;
 	c->on = true;
+	if (c->answer)
+		str_clear(c->answer);
 	c->start.fn = on_start;
 	loop_defer(k->loop, &c->start);
 }
@@ -112,15 +114,23 @@ void kube_cancel(struct kube_call *c)
 		kube_conn_free(c->conn);
 }
 
+/* The next call asks the next server, by a connection of its own: others may be as dead, and not know it. */
+static void turn_from(struct kube *k, const struct kube_conn *conn)
+{
+	drop_idle(k);
+	if (k->current == conn->server)
+		k->current = (k->current + 1) % k->login->servers.count;
+}
+
 void kube_conn_failed(struct kube_conn *conn, const struct err *e)
 {
 	struct kube *k = conn->kube;
 	struct kube_call *c = conn->call;
 	bool unopened = conn->state < KUBE_OPEN, again = false;
 
+	if (c)
+		turn_from(k, conn);
 	if (c && unopened) {
-		if (k->current == conn->server)
-			k->current = (k->current + 1) % k->login->servers.count;
 		again = ++c->tried < k->login->servers.count;
 	} else if (c && conn->used && !conn->answered) {	/* it was closed while it lay idle, as servers do */
 		again = strcmp(c->method, "GET") == 0;
@@ -141,6 +151,8 @@ void kube_conn_done(struct kube_conn *conn)
 	unsigned idle = 0;
 
 	k->suspect |= c->status == UNAUTHORIZED;
+	if (c->status >= BROKEN)
+		turn_from(k, conn);
 	for (struct kube_conn *i = k->conns; i; i = i->next)
 		idle += is_idle(i);
 	if (idle < IDLE_MAX && conn->login == k->login && conn->server == k->current && kube_conn_is_clean(conn)) {

@@ -204,6 +204,8 @@ static bool tell(struct kube_conn *c, enum http_event event, const char *at, siz
 	} else if (event == HTTP_DATA) {
 		if (call->on_data)
 			call->on_data(call, at, len);
+		else if (call->answer && call->answer->len + len <= JSON_SIZE_MAX)
+			str_add(call->answer, at, len);
 	} else if (event == HTTP_END) {
 		kube_conn_done(c);
 		return false;

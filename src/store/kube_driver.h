@@ -9,6 +9,7 @@
  *	kube_pool.c	which network pods are in, where nobody says so
  *	kube_up.c	the Node's condition
  *	kube_event.c	the Node's Events
+ *	kube_controlled.c	do Calico's controllers run?
  *	kube_write.c	writes, and changes that people ask for
  *	kube_cache.c	what was last known, in state_dir
  */
@@ -34,6 +35,7 @@ struct kube_kind {
 	struct str path, more, note;	/* of the request; of the list's next page; what a refusal says */
 	const char *filter;		/* a field selector, escaped, or NULL */
 	enum kube_phase phase;
+	uint64_t begun_ms;		/* when the last answer did */
 	uint64_t version;		/* from which the watch goes on; of a list, at least so new */
 	unsigned tries;			/* that failed, one after the other */
 	bool listed;			/* the model has all of them: said by the server, once */
@@ -43,8 +45,7 @@ struct kube_kind {
 	bool lost;			/* the last request had no answer */
 	bool rewound;			/* the server's versions have gone back: what it says counts */
 	bool stopping;			/* the call was given up: what is left of this piece is of no interest */
-	bool nameless;			/* the answer had nonsense in it, and the log was told */
-	unsigned refused;		/* objects that are named under problem */
+	bool refused;			/* objects are named under problem, perhaps */
 	/* kube_cache.c */
 	int file;
 	uint64_t size, live;		/* bytes in the file; of them after the last time it was rewritten */
@@ -61,7 +62,7 @@ struct kube_store {
 	bool all_pods;			/* some policy may need other nodes' */
 	char own_pods[320];		/* field selector of the others */
 	unsigned lost;			/* kinds that are */
-	bool said;			/* that the server is away */
+	uint64_t said_ms;		/* when it was said that the server is away, and why; 0: it is not */
 	uint32_t jitter;
 	/* The groups that there are. */
 	struct kube_call groups;
@@ -93,15 +94,20 @@ struct kube_store {
 	unsigned readyz_tries;
 	bool sure, asking_sure, doubted;		/* doubted: the groups are */
 	struct deferred settle;		/* look whether the lists are whole */
+	/* kube_controlled.c */
+	struct { struct kube_call call; struct str text; void (*answer)(void *ctx, bool yes); void *ctx; } controlled;
 	/* kube_write.c */
 	struct kube_write *writes;	/* under way, then waiting */
 	/* kube_cache.c */
 	int folder;			/* state_dir/cluster, or -1 */
 	struct str out;			/* to be appended to the file of the kind at hand */
 	struct timer recall;		/* no answer so far: begin with what was known */
+	unsigned recall_tries;
 };
 
 /* kube_store.c */
+/* "ADDRESS: what the server says (403)" of an answer that is a Status, perhaps.  Returns -e->code. */
+int kube_status(const struct kube_store *ks, const struct kube_call *c, const struct str *answer, struct err *e);
 unsigned kube_backoff(struct kube_store *ks, unsigned first_ms, unsigned tries, unsigned max_ms);
 /* "/api/v1/namespaces/web/pods/front"; name NULL: the kind's all; false: the server has no such kind. */
 bool kube_path(const struct kube_store *ks, const struct object_ref *ref, struct str *out);
@@ -117,6 +123,7 @@ bool kube_has(struct kube_store *ks, const char *kind);	/* the server has that k
 
 /* kube_pool.c: false: it is being looked for, kube_settle() comes. */
 bool kube_pools_known(struct kube_store *ks);
+bool kube_pools_recalled(struct kube_store *ks);	/* the same without a server to ask; false: nobody can tell */
 void kube_pools_stop(struct kube_store *ks);
 
 /* kube_up.c: the node is ready; says so to its Node, if that does not know. */
@@ -132,6 +139,10 @@ void kube_problems(struct store *s);		/* there may be new ones */
 void kube_events(struct kube_store *ks);	/* those that are due */
 void kube_events_stop(struct kube_store *ks);
 
+/* kube_controlled.c */
+void kube_controlled(struct store *s, void (*answer)(void *ctx, bool yes), void *ctx);
+void kube_controlled_stop(struct kube_store *ks);
+
 /* kube_watch.c */
 void kube_kind_init(struct kube_kind *kk, struct kube_store *ks, const struct kind *k);
 void kube_kind_start(struct kube_kind *kk);	/* from a list on, also when it runs already */
@@ -144,6 +155,9 @@ void kube_kind_absent(struct kube_kind *kk);	/* the server has no such kind: com
 bool kube_object_put(struct kube_kind *kk, const struct json *j, json_value object);
 bool kube_object_del(struct kube_kind *kk, const struct json *j, json_value object);
 uint64_t kube_version(const struct json *j, json_value object);	/* its resourceVersion; 0: it has none */
+/* Refuses one: a problem, said once.  key: "ns/name", or what else it can be called. */
+void kube_object_refuse(struct kube_kind *kk, const char *key, const char *why);
+void kube_object_listed(struct kube_kind *kk);	/* a list is whole: what it did not refuse is no problem any more */
 /* One that the server answered with, whole. */
 bool kube_object_read(struct kube_store *ks, const struct kind *k, const struct str *text, uint64_t *version);
 
@@ -160,6 +174,7 @@ void kube_cache_del(struct kube_kind *kk, const struct object_ref *ref);
 void kube_cache_begin(struct kube_kind *kk);	/* a list begins: what is put from here on is all there is ... */
 void kube_cache_end(struct kube_kind *kk);	/* ... and this was the last of it */
 void kube_cache_settle(struct kube_kind *kk);	/* a piece has been read: what it brought is written */
+bool kube_cache_is_lost(const struct kube_kind *kk);	/* it could not be written: another list may find room */
 bool kube_cache_recall(struct kube_kind *kk);	/* to the model; false: there is nothing */
 void kube_texts(struct store *s, const struct kind *k, store_text *each, void *ctx);
 

@@ -7,9 +7,9 @@
  */
 #include <bearssl.h>
 #include "base/arena.h"
-#include "base/str.h"
 #include "store/kube.h"
 #include "wire/http.h"
+#include "wire/json.h"
 #include "wire/x509.h"
 
 enum { KUBE_CHAIN_MAX = 8, KUBE_FILES_MAX = 6 };

@@ -37,22 +37,41 @@ static const char *without_place(const char *text)
 	return *p == ' ' ? p + 1 : text;
 }
 
-static void refused(struct kube_kind *kk, const char *key, const char *why)
+/* Problems are called "Pod web/front"; their mark is the list of that kind that they were last seen in. */
+void kube_object_refuse(struct kube_kind *kk, const char *key, const char *why)
 {
-	log_err("store", "%s %s: refused: %s", kk->kind->kind, key, why);
-	model_problem(kk->ks->s->model, "store", key, "correct the object", "%s %s: %s", kk->kind->kind, key, why);
-	kk->refused++;
+	char name[OBJECT_KEY_MAX + 24];
+	struct problem *p;
+
+	snprintf(name, sizeof name, "%s %s", kk->kind->kind, key);
+	why = without_place(why);
+	p = model_problem(kk->ks->s->model, "store", name, "correct the object", "%s: %s", name, why);
+	if (p->news)
+		log_err("store", "%s: refused: %s", name, why);
+	p->row.mark = kind_table(kk->kind, kk->ks->s->model)->generation;
+	kk->refused = true;
 }
 
 static void accepted(struct kube_kind *kk, const char *key)
 {
-	char name[OBJECT_KEY_MAX + 8];
+	char name[OBJECT_KEY_MAX + 24];
 
-	snprintf(name, sizeof name, "store %s", key);
-	if (!kk->refused || !table_find(&kk->ks->s->model->problems, name))
-		return;
-	model_problem_clear(kk->ks->s->model, "store", key);
-	kk->refused--;
+	snprintf(name, sizeof name, "%s %s", kk->kind->kind, key);
+	if (kk->refused)
+		model_problem_clear(kk->ks->s->model, "store", name);
+}
+
+void kube_object_listed(struct kube_kind *kk)
+{
+	const struct table *t = kind_table(kk->kind, kk->ks->s->model);
+	struct problem *p;
+	char begin[32];
+
+	snprintf(begin, sizeof begin, "store %s ", kk->kind->kind);
+	if (kk->refused)
+		table_each(&kk->ks->s->model->problems, p)
+			if (str_prefix(p->row.key, begin) && p->row.mark != t->generation)
+				table_del(&kk->ks->s->model->problems, p->row.key);
 }
 
 /* It is there, as it was: a list that is being read does not end it. */
@@ -75,13 +94,13 @@ bool kube_object_put(struct kube_kind *kk, const struct json *j, json_value obje
 	if (row && !e.code && !kind_meta(kk->kind, row)->version)
 		err_set(&e, EINVAL, "metadata.resourceVersion: missing");
 	if (!object_key(key, &ref)) {
-		log_err("store", "a %s without a name that is one: refused: %s", kk->kind->kind, without_place(e.text));
+		kube_object_refuse(kk, "without a name that is one", e.text);
 		row_free(row);
 		return false;
 	}
 	old = table_find(t, key);
 	if (e.code)
-		refused(kk, key, without_place(e.text));
+		kube_object_refuse(kk, key, e.text);
 	else
 		accepted(kk, key);
 	known = old && row && kind_meta(kk->kind, old)->version == kind_meta(kk->kind, row)->version;	/* a write of ours */

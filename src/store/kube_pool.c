@@ -16,7 +16,7 @@
 #include "base/util.h"
 #include "wire/yaml.h"
 
-enum { ANSWER_MAX = 1 << 20, RETRY_MS = 250 };
+enum { RETRY_MS = 250 };
 
 /* "10.42.0.0/16,fd00::/56"; false: not such a list. */
 static bool take(struct kube_store *ks, const char *list)
@@ -155,18 +155,9 @@ static void ask(struct kube_store *ks)
 		end(ks);
 		return;
 	}
-	str_clear(&ks->search_answer);
 	ks->search.method = "GET";
 	ks->search.path = places[ks->place].path;
 	kube_start(ks->kube, &ks->search);
-}
-
-static void on_data(struct kube_call *c, const char *data, size_t len)
-{
-	struct kube_store *ks = container_of(c, struct kube_store, search);
-
-	if (ks->search_answer.len + len <= ANSWER_MAX)
-		str_add(&ks->search_answer, data, len);
 }
 
 static void on_end(struct kube_call *c, const struct err *e)
@@ -202,10 +193,20 @@ static void choose_ipam(struct kube_store *ks)
 {
 	struct config *found = ks->s->found;
 
-	if (found->ipam == IPAM_PODCIDR || (ks->group >= 0 && kube_has(ks, "IPAMBlock")))
+	if (found->ipam == IPAM_PODCIDR || kube_has(ks, "IPAMBlock"))
 		return;
 	log_warn("store", "the cluster has no kind IPAMBlock (k3s-rke/manx-crds.yaml brings it): going on with ipam = podcidr");
 	found->ipam = IPAM_PODCIDR;
+}
+
+bool kube_pools_recalled(struct kube_store *ks)
+{
+	struct store *s = ks->s;
+
+	if (!s->found)
+		return true;
+	choose_ipam(ks);
+	return s->model->pools.count || s->found->pools.count || (s->found->ipam == IPAM_PODCIDR && take_usual(ks));
 }
 
 bool kube_pools_known(struct kube_store *ks)
@@ -224,7 +225,7 @@ bool kube_pools_known(struct kube_store *ks)
 		return true;
 	}
 	ks->searching = true;
-	ks->search = (struct kube_call){ .on_data = on_data, .on_end = on_end };
+	ks->search = (struct kube_call){ .answer = &ks->search_answer, .on_end = on_end };
 	ks->search_again.fn = on_again;
 	ask(ks);
 	return ks->searched;

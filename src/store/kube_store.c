@@ -20,7 +20,7 @@
 #include "base/util.h"
 #include "model/policy.h"
 
-enum { GROUPS_MAX = 1 << 20, GROUPS_RETRY_MS = 250, GROUPS_PROBE_MS = 30000, RECALL_MS = 2000, PROBER_MS = 3000, SURE_MAX_MS = 2000 };
+enum { GROUPS_RETRY_MS = 250, GROUPS_PROBE_MS = 30000, RECALL_MS = 2000, RECALL_TRIES = 2, PROBER_MS = 3000, SAY_MS = 60000, SURE_MAX_MS = 2000 };
 
 static const char calico[] = "projectcalico.org/";
 
@@ -53,6 +53,39 @@ bool kube_path(const struct kube_store *ks, const struct object_ref *ref, struct
 		str_printf(out, "/namespaces/%s", ref->namespace);
 	str_printf(out, "/%s%s%s", ref->kind->plural, *ref->name ? "/" : "", ref->name);
 	return true;
+}
+
+static int code_of(int status)
+{
+	switch (status) {
+	case 400:
+	case 413:
+	case 422:
+		return EINVAL;
+	case 403:
+		return EACCES;
+	case 404:
+		return ENOENT;
+	case 409:
+		return ESTALE;
+	}
+	return EAGAIN;
+}
+
+int kube_status(const struct kube_store *ks, const struct kube_call *c, const struct str *answer, struct err *e)
+{
+	struct err ignored = { 0 };
+	struct arena mem = { 0 };
+	const char *text = NULL;
+	struct json j;
+
+	if (json_parse(&j, str_text(answer), answer->len, &ignored) == 0) {
+		text = json_string(&j, json_get(&j, 0, "message"), &mem);
+		json_free(&j);
+	}
+	err_set(e, code_of(c->status), "%s: %s (%d)", kube_server(ks->kube), text ? text : "no answer that is of use", c->status);
+	arena_free(&mem);
+	return -e->code;
 }
 
 /* Half of it is chance. */
@@ -103,11 +136,11 @@ void kube_lost(struct kube_kind *kk, const char *why)
 		ks->lost++;
 		kube_settle(ks);
 	}
-	if (ks->said)
+	if (ks->said_ms && now_ms() - ks->said_ms < SAY_MS)
 		return;
-	ks->said = true;
-	log_warn("store", "API server %s: %s", why, ks->s->model->complete ? "going on with what was known" : "trying again");
-	model_problem(ks->s->model, "store", "datastore", "see whether this node reaches it", "API server %s", why);
+	ks->said_ms = now_ms();
+	if (model_problem(ks->s->model, "store", "datastore", "see whether this node reaches it", "API server %s", why)->news)
+		log_warn("store", "API server %s: %s", why, ks->s->model->complete ? "going on with what was known" : "trying again");
 }
 
 void kube_found(struct kube_kind *kk)
@@ -162,14 +195,14 @@ static void on_settle(struct deferred *d)
 		listed &= ks->kinds[i].listed;
 		known &= ks->kinds[i].listed || ks->kinds[i].recalled;
 	}
-	if (known && !ks->s->model->complete && (!listed || kube_pools_known(ks)))
+	if (known && !ks->s->model->complete && (listed ? kube_pools_known : kube_pools_recalled)(ks))
 		become_complete(ks);
 	if (listed)
 		timer_del(ks->s->loop, &ks->recall);
 	if (listed && !ks->lost && ks->s->model->complete && ks->s->state != STORE_SYNCED) {
-		if (ks->said)
+		if (ks->said_ms)
 			log_info("store", "%s answers", kube_server(ks->kube));
-		ks->said = false;
+		ks->said_ms = 0;
 		model_problem_clear(ks->s->model, "store", "datastore");
 		ks->s->state = STORE_SYNCED;
 		kube_up(ks);
@@ -195,7 +228,7 @@ static void on_recall(struct timer *t)
 
 	unsigned recalled = 0;
 
-	if (!ks->lost) {		/* it answers, and has much to say */
+	if (!ks->lost && ++ks->recall_tries < RECALL_TRIES) {	/* it answers, and has much to say */
 		timer_set(ks->s->loop, t, RECALL_MS);
 		return;
 	}
@@ -281,14 +314,6 @@ static int group_of(const struct str *answer)
 	return crd ? 0 : v3 ? 1 : -1;
 }
 
-static void on_groups_data(struct kube_call *c, const char *data, size_t len)
-{
-	struct kube_store *ks = container_of(c, struct kube_store, groups);
-
-	if (ks->answer.len + len <= GROUPS_MAX)
-		str_add(&ks->answer, data, len);
-}
-
 static void on_groups(struct kube_call *c, const struct err *e)
 {
 	struct kube_store *ks = container_of(c, struct kube_store, groups);
@@ -315,8 +340,7 @@ static void on_groups(struct kube_call *c, const struct err *e)
 
 static void groups_ask(struct kube_store *ks)
 {
-	str_clear(&ks->answer);
-	ks->groups = (struct kube_call){ .method = "GET", .path = "/apis", .on_data = on_groups_data, .on_end = on_groups };
+	ks->groups = (struct kube_call){ .method = "GET", .path = "/apis", .answer = &ks->answer, .on_end = on_groups };
 	kube_start(ks->kube, &ks->groups);
 }
 
@@ -357,6 +381,7 @@ static void stop(struct store *s)
 	kube_pools_stop(ks);
 	kube_up_stop(ks);
 	kube_events_stop(ks);
+	kube_controlled_stop(ks);
 	timer_del(s->loop, &ks->groups_again);
 	timer_del(s->loop, &ks->recall);
 	deferred_del(s->loop, &ks->settle);
@@ -402,4 +427,4 @@ static int start(struct store *s, const char *where, struct err *e)
 
 const struct store_driver store_kubernetes = { .name = "kubernetes", .start = start, .write = kube_write, .stop = stop,
 					       .edit = kube_edit, .texts = kube_texts, .given_nodes = true, .ready = kube_ready,
-					       .problems = kube_problems };
+					       .problems = kube_problems, .controlled = kube_controlled };

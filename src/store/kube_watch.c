@@ -19,9 +19,9 @@
 #include "model/policy.h"
 
 enum {
-	PAGE = 500, NOTE_MAX = 1024,
+	PAGE = 500, NOTE_MAX = 1024, HEAD = 4096,
 	AGAIN_MS = 50,			/* after a watch that came to its end */
-	RETRY_MS = 250, PROBE_MS = 30000, RETRY_AFTER_MAX_S = 300,
+	LASTED_MS = 2000, CUTS_MAX = 3, RETRY_MS = 250, PROBE_MS = 30000, RETRY_AFTER_MAX_S = 300,
 	SILENCE_MS = 150000,		/* bookmarks come once a minute */
 };
 
@@ -35,9 +35,22 @@ static void again(struct kube_kind *kk, unsigned ms)
 	timer_set(kk->ks->s->loop, &kk->again, ms);
 }
 
+static bool lasted(const struct kube_kind *kk)
+{
+	return kk->begun_ms && now_ms() - kk->begun_ms > LASTED_MS;
+}
+
+/* Later, the more so the more often it was in vain. */
+static void retry_in(struct kube_kind *kk, unsigned ms)
+{
+	if (lasted(kk))
+		kk->tries = 0;
+	again(kk, kube_backoff(kk->ks, ms, kk->tries++, kube_patience(kk)));
+}
+
 static void retry(struct kube_kind *kk)
 {
-	again(kk, kube_backoff(kk->ks, RETRY_MS, kk->tries++, kube_patience(kk)));
+	retry_in(kk, RETRY_MS);
 }
 
 static bool is_list(const struct kube_kind *kk)
@@ -71,9 +84,22 @@ static void listed(struct kube_kind *kk, uint64_t version)
 	kk->version = version;
 	kk->listed = true;
 	kk->rewound = false;
-	kk->tries = 0;
+	kube_found(kk);
+	kube_object_listed(kk);
 	kube_cache_end(kk);
 	kube_settle(kk->ks);
+}
+
+/* What the server says will not do, though it says it is well: all again, later. */
+static void unfit(struct kube_kind *kk, const char *what)
+{
+	struct err e;
+
+	give_up(kk);
+	err_set(&e, EPROTO, "%s: %s: %s", kube_server(kk->ks->kube), kk->kind->plural, what);
+	kube_lost(kk, e.text);
+	relist(kk);
+	retry(kk);
 }
 
 /* The server was restored from a backup, perhaps: what it has now counts, however old it is. */
@@ -130,7 +156,6 @@ static void on_event(struct kube_kind *kk, const struct json *j)
 	json_value type = json_get(j, 0, "type"), object = json_get(j, 0, "object");
 	int what = 0;
 
-	kk->tries = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
 		if (json_is(j, type, types[i].type))
 			what = types[i].what;
@@ -143,23 +168,38 @@ static void on_event(struct kube_kind *kk, const struct json *j)
 	else if (what == 'p')
 		kube_object_put(kk, j, object);
 	else
-		log_warn("store", "%s: a watch event of no known type", kk->kind->plural);
+		unfit(kk, "a watch event of no known type");
 	if (strchr("pd", what) && what && kk->phase == KUBE_WATCH && kube_version(j, object))
 		kk->version = kube_version(j, object);
 }
 
-/* What cannot be read has a name near its beginning, as far as a person needs one; of what has none one line tells. */
-static void refuse_text(struct kube_kind *kk, const struct json *j, const char *why)
+/* What stands behind a mark near the beginning of what cannot be read, as far as a person needs it. */
+static bool find_text(const char *text, size_t len, const char *mark, char *out, size_t size)
 {
-	static const char mark[] = "\"name\":\"";
-	const char *at = memmem(j->text, j->len, mark, sizeof mark - 1);
-	const char *name = at ? at + sizeof mark - 1 : "", *end = at ? memchr(name, '"', j->len - (size_t)(name - j->text)) : NULL;
+	const char *at = memmem(text, len, mark, strlen(mark)), *end;
 
-	if (!end && kk->nameless)
+	if (!at)
+		return false;
+	at += strlen(mark);
+	end = memchr(at, '"', len - (size_t)(at - text));
+	return end && snprintf(out, size, "%.*s", (int)(end - at), at) < (int)size;
+}
+
+/* One that has a name is refused; other things are a sign that there are no objects to come. */
+static void refuse_text(struct kube_kind *kk, const char *text, size_t len, const char *why)
+{
+	char name[OBJECT_NAME_MAX], namespace[OBJECT_NAMESPACE_MAX] = "", key[OBJECT_KEY_MAX];
+
+	if (len > HEAD)
+		len = HEAD;
+	if (!find_text(text, len, "\"name\":\"", name, sizeof name)) {
+		unfit(kk, why);
 		return;
-	kk->nameless |= !end;
-	log_err("store", "%s %.*s: refused: %s", kk->kind->kind, end && end - name < OBJECT_NAME_MAX ? (int)(end - name) : 0,
-		name, why);
+	}
+	if (kk->kind->namespaced)
+		find_text(text, len, "\"namespace\":\"", namespace, sizeof namespace);
+	snprintf(key, sizeof key, "%s%s%s", namespace, *namespace ? "/" : "", name);
+	kube_object_refuse(kk, key, why);
 }
 
 static void on_object(void *ctx, const struct json *j, const char *wrong)
@@ -169,7 +209,7 @@ static void on_object(void *ctx, const struct json *j, const char *wrong)
 	if (kk->stopping)
 		return;
 	if (wrong)
-		refuse_text(kk, j, wrong);
+		refuse_text(kk, j->text, j->len, wrong);
 	else if (kk->phase == KUBE_LIST)
 		kube_object_put(kk, j, 0);
 	else
@@ -183,15 +223,20 @@ static void on_head(struct kube_call *c)
 	struct kube_kind *kk = container_of(c, struct kube_kind, call);
 
 	str_clear(&kk->note);
-	kk->nameless = false;
 	if (c->status != 200)
 		return;
+	if (!c->json) {
+		unfit(kk, "what it answers says that it is no JSON");
+		return;
+	}
 	kk->absent = false;
+	model_problem_clear(kk->ks->s->model, "store", kk->kind->plural);
 	if (is_list(kk) && !kk->more.len) {
 		table_begin(kind_table(kk->kind, kk->ks->s->model));
 		kube_cache_begin(kk);
 	}
-	if (c->stream)
+	kk->begun_ms = now_ms();
+	if (kk->phase == KUBE_WATCH)
 		kube_found(kk);
 }
 
@@ -205,22 +250,6 @@ static void on_data(struct kube_call *c, const char *data, size_t len)
 	} else if (kk->note.len < NOTE_MAX) {
 		str_add(&kk->note, data, len < NOTE_MAX ? len : NOTE_MAX);
 	}
-}
-
-/* What the server says, or only its number. */
-static void note_text(const struct kube_kind *kk, char out[200])
-{
-	struct err ignored = { 0 };
-	struct arena mem = { 0 };
-	struct json j;
-	const char *text = NULL;
-
-	if (json_parse(&j, str_text(&kk->note), kk->note.len, &ignored) == 0) {
-		text = json_string(&j, json_get(&j, 0, "message"), &mem);
-		json_free(&j);
-	}
-	snprintf(out, 200, "%s: %s (%d)", kube_server(kk->ks->kube), text ? text : "no answer that is of use", kk->call.status);
-	arena_free(&mem);
 }
 
 /* A page has come to its end.  False: it is none. */
@@ -250,40 +279,40 @@ static bool page_end(struct kube_kind *kk)
 
 static void on_whole(struct kube_kind *kk, bool clean)
 {
-	bool quiet = kk->phase == KUBE_WATCH;
-
-	kube_found(kk);
-	if (kk->phase == KUBE_LIST && clean && page_end(kk)) {
+	if (kk->phase == KUBE_WATCH) {	/* its time was over */
+		kube_found(kk);
+		if (kube_cache_is_lost(kk))
+			relist(kk);
+		retry_in(kk, AGAIN_MS);
+	} else if (kk->phase == KUBE_LIST && clean && page_end(kk)) {
+		kube_found(kk);
 		ask(kk);
-	} else if (quiet) {		/* its time was over */
-		again(kk, AGAIN_MS + kube_backoff(kk->ks, AGAIN_MS, kk->tries++, KUBE_RETRY_MAX_MS));
 	} else {
-		relist(kk);
-		retry(kk);
+		kk->ks->no_initial |= kk->tries > 0;	/* it may know nothing of such watches, and say nothing */
+		unfit(kk, "a list that is not whole, or has no resourceVersion");
 	}
 }
 
 static void on_forbidden(struct kube_kind *kk)
 {
-	char text[200];
+	struct err e;
 
-	note_text(kk, text);
+	kube_status(kk->ks, &kk->call, &kk->note, &e);
 	kube_found(kk);
-	if (!kk->tries)
-		log_err("store", "%s: %s", kk->kind->plural, text);
-	model_problem(kk->ks->s->model, "store", kk->kind->plural, "let the account get, list and watch them", "%s: %s",
-		      kk->kind->plural, text);
-	again(kk, kube_backoff(kk->ks, RETRY_MS, kk->tries++, KUBE_RETRY_MAX_MS));
+	if (model_problem(kk->ks->s->model, "store", kk->kind->plural, "let the account list and watch them", "%s: %s",
+			  kk->kind->plural, e.text)->news)
+		log_err("store", "%s: %s", kk->kind->plural, e.text);
+	retry(kk);
 }
 
 void kube_kind_absent(struct kube_kind *kk)
 {
-	if (kk->absent)
+	if (kk->absent && kk->listed)
 		return;			/* it is known, and its table may have others' rows by now (ipam = podcidr) */
 	table_begin(kind_table(kk->kind, kk->ks->s->model));
 	kube_cache_begin(kk);
-	listed(kk, 0);
 	kk->absent = true;
+	listed(kk, 0);
 	relist(kk);
 }
 
@@ -305,8 +334,9 @@ static void on_absent(struct kube_kind *kk)
 static void on_status(struct kube_kind *kk)
 {
 	const struct kube_call *c = &kk->call;
-	char text[200];
+	struct err e;
 
+	kube_status(kk->ks, c, &kk->note, &e);
 	if (c->status == 403) {
 		on_forbidden(kk);
 	} else if (c->status == 404) {
@@ -319,14 +349,13 @@ static void on_status(struct kube_kind *kk)
 		kk->ks->no_initial = true;
 		relist(kk);
 		ask(kk);
-	} else if (c->status == 504 && is_list(kk) && kk->version) {	/* it has never been so far: restored from a backup */
+	} else if (c->status == 504 && is_list(kk) && kk->version && strstr(e.text, "Too large resource version")) {
 		went_back(kk);
 	} else {
-		note_text(kk, text);
 		if (c->status == 429)
 			kube_found(kk);
 		else
-			kube_lost(kk, text);
+			kube_lost(kk, e.text);
 		retry(kk);
 		if (c->retry_after_s)
 			again(kk, 1000 * (c->retry_after_s < RETRY_AFTER_MAX_S ? c->retry_after_s : RETRY_AFTER_MAX_S) +
@@ -337,14 +366,19 @@ static void on_status(struct kube_kind *kk)
 static void on_end(struct kube_call *c, const struct err *e)
 {
 	struct kube_kind *kk = container_of(c, struct kube_kind, call);
-	bool clean = json_split_end(&kk->split);
+	bool clean = !e && json_split_end(&kk->split);
 
+	if (kk->stopping)		/* for what stood at the end */
+		return;
 	if (e || c->status >= 500)
 		kk->ks->sure = false;	/* another server may answer next, or the same one, started anew */
 	if (e) {
-		if (kk->phase != KUBE_WATCH || c->status != 200 || kk->tries)
-			kube_lost(kk, e->text);	/* else: a watch that was cut may go on at once */
-		if (is_list(kk))
+		/* A watch that is cut goes on, but not for ever at its beginning. */
+		bool cut = !is_list(kk) && c->status == 200 && e->code != EPROTO && (kk->tries < CUTS_MAX || lasted(kk));
+
+		if (!cut)
+			kube_lost(kk, e->text);
+		if (is_list(kk) || (!cut && c->status == 200))
 			relist(kk);
 		retry(kk);
 	} else if (c->status == 200) {
@@ -386,6 +420,7 @@ static void ask(struct kube_kind *kk)
 	json_split_init(&kk->split, kk->phase == KUBE_LIST, on_object, kk);
 	kk->split.ballast = kk->kind->ballast ? kk->kind->ballast : kind_no_ballast;
 	kk->stopping = false;
+	kk->begun_ms = 0;
 	kk->call = (struct kube_call){ .method = "GET", .path = kk->path.s, .stream = kk->phase != KUBE_LIST,
 				       .silence_ms = SILENCE_MS, .on_head = on_head, .on_data = on_data, .on_end = on_end };
 	kube_start(kk->ks->kube, &kk->call);

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-enum { AT_ONCE = 4, TRIES = 5, RETRY_MS = 200, ANSWER_MAX = JSON_SIZE_MAX, AFTER_MAX_S = 10 };
+enum { AT_ONCE = 4, TRIES = 5, RETRY_MS = 200, AFTER_MAX_S = 10 };
 
 static const char merge_patch[] = "application/merge-patch+json", json_type_name[] = "application/json";
 
@@ -73,10 +73,9 @@ static void edit_end(struct kube_write *kw, enum edit_outcome outcome)
 
 static void send(struct kube_write *kw, const char *method, const char *type)
 {
-	str_clear(&kw->answer);
 	kw->call = (struct kube_call){ .method = method, .path = kw->path.s, .content_type = type,
 				       .body = type ? kw->body.s : NULL, .body_len = type ? kw->body.len : 0,
-				       .on_data = kw->call.on_data, .on_end = kw->call.on_end };
+				       .answer = &kw->answer, .on_end = kw->call.on_end };
 	kube_start(kw->ks->kube, &kw->call);
 }
 
@@ -257,39 +256,6 @@ static void ask(struct kube_write *kw)
 
 /* --- what is answered --- */
 
-/* What the server says, or only its number. */
-static void message(const struct kube_write *kw, char out[200])
-{
-	struct err ignored = { 0 };
-	struct arena mem = { 0 };
-	const char *text = NULL;
-	struct json j;
-
-	if (json_parse(&j, str_text(&kw->answer), kw->answer.len, &ignored) == 0) {
-		text = json_string(&j, json_get(&j, 0, "message"), &mem);
-		json_free(&j);
-	}
-	snprintf(out, 200, "%s%s", text ? text : "the server answers ", text ? "" : kw->call.status == 401 ? "401" : "an error");
-	arena_free(&mem);
-}
-
-static int code_of(int status)
-{
-	switch (status) {
-	case 400:
-	case 422:
-	case 413:
-		return EINVAL;
-	case 403:
-		return EACCES;
-	case 404:
-		return ENOENT;
-	case 409:
-		return ESTALE;
-	}
-	return EAGAIN;
-}
-
 /* The server's own half of a Node is in its answer. */
 static void node_take(struct kube_write *kw)
 {
@@ -348,9 +314,9 @@ static void looked(struct kube_write *kw)
 
 static void write_refused(struct kube_write *kw)
 {
-	int status = kw->call.status, code = code_of(status);
+	struct err e;
+	int status = kw->call.status, code = -kube_status(kw->ks, &kw->call, &kw->answer, &e);
 	bool gone = status == 409 || (status == 404 && (kw->w->expected || is_endpoint(kw)));
-	char text[200];
 
 	if (gone && !is_endpoint(kw) && !is_node(kw)) {
 		look(kw);
@@ -360,10 +326,8 @@ static void write_refused(struct kube_write *kw)
 		code = is_node(kw) ? EAGAIN : 0;	/* the pod has gone, or is another's */
 	else if (is_endpoint(kw) && code == EACCES)
 		code = EINVAL;				/* asking again would not help */
-	if (code && code != EAGAIN) {
-		message(kw, text);
-		log_err("store", "%s %s: %s", kw->ref.kind->kind, kw->w->key, text);
-	}
+	if (code && code != EAGAIN)
+		log_err("store", "%s %s: %s", kw->ref.kind->kind, kw->w->key, e.text);
 	write_end(kw, -code, code ? 0 : kw->w->expected + 1);
 }
 
@@ -386,7 +350,6 @@ static void edit_done(struct kube_write *kw)
 static void edit_refused(struct kube_write *kw)
 {
 	int status = kw->call.status;
-	char text[200];
 
 	if (status == 409 && kw->e->text && !kw->patching) {
 		kw->patching = true;
@@ -397,22 +360,13 @@ static void edit_refused(struct kube_write *kw)
 		edit_end(kw, EDIT_ABSENT);
 		return;
 	}
-	message(kw, text);
-	err_set(&kw->e->err, code_of(status), "%s", text);
+	kube_status(kw->ks, &kw->call, &kw->answer, &kw->e->err);
 	edit_end(kw, EDIT_FAILED);
 }
 
 static bool is_busy(int status)
 {
 	return status == 429 || status >= 500;
-}
-
-static void on_data(struct kube_call *c, const char *data, size_t len)
-{
-	struct kube_write *kw = container_of(c, struct kube_write, call);
-
-	if (kw->answer.len + len <= ANSWER_MAX)
-		str_add(&kw->answer, data, len);
 }
 
 static void on_end(struct kube_call *c, const struct err *e)
@@ -472,7 +426,6 @@ static void queue(struct kube_store *ks, const struct kube_write *what)
 	*kw = *what;
 	kw->ks = ks;
 	kw->again.fn = on_again;
-	kw->call.on_data = on_data;
 	kw->call.on_end = on_end;
 	while (*at)
 		at = &(*at)->next;

@@ -48,6 +48,8 @@ struct store_driver {
 	bool given_nodes;		/* Node objects are somebody else's to make */
 	void (*ready)(struct store *s);	/* the agent is ready for pods; may be NULL */
 	void (*problems)(struct store *s);	/* in the pass: some of the model's are new, or have gone; may be NULL */
+	/* Do controllers of Calico run?  answer() comes from the loop, yes also when nobody can tell; one question at a time. */
+	void (*controlled)(struct store *s, void (*answer)(void *ctx, bool yes), void *ctx);
 	/* The rest is for the command line; NULL: the driver has no such thing. */
 	void (*edit)(struct store *s, struct store_edit *e);	/* ends in store_edited() */
 	/* The texts of what users gave, as far as the model shows it; key as in the model's table; the first of a key counts. */

@@ -35,6 +35,8 @@ void kube_start(struct kube *k, struct kube_call *c)
 	k->calls[i] = c;
 	k->asked++;
 	c->status = 0;
+	if (c->answer)
+		str_clear(c->answer);
 }
 
 void kube_cancel(struct kube_call *c)
@@ -56,6 +58,7 @@ static inline struct kube_call *fake_find(const char *method, const char *part)
 static inline void fake_head(struct kube_call *c, int status)
 {
 	c->status = status;
+	c->json = true;
 	if (c->on_head)
 		c->on_head(c);
 }
@@ -64,6 +67,8 @@ static inline void fake_data(struct kube_call *c, const char *text)
 {
 	if (c->on_data)
 		c->on_data(c, text, strlen(text));
+	else if (c->answer)
+		str_puts(c->answer, text);
 }
 
 static inline void fake_end(struct kube_call *c, int code)

@@ -1,4 +1,4 @@
-/* links: src/base/arena.c src/base/aside.c src/base/thread.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_pack.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_event.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
+/* links: src/base/arena.c src/base/aside.c src/base/thread.c src/base/digest.c src/base/err.c src/base/fs.c src/base/hash.c src/base/log.c src/base/loop.c src/base/mac.c src/base/prefix.c src/base/str.c src/base/table.c src/base/util.c src/model/config.c src/model/config_value.c src/model/index.c src/model/miss.c src/model/model.c src/model/policy.c src/model/selector.c src/model/tunnel.c src/model/verdict.c src/store/edit.c src/store/file.c src/store/file_agent.c src/store/file_edit.c src/store/file_memory.c src/store/file_object.c src/store/file_read.c src/store/file_user.c src/store/file_write.c src/store/get.c src/store/kind.c src/store/kind_block.c src/store/kind_core.c src/store/kind_ipam.c src/store/kind_ipamrules.c src/store/kind_meta.c src/store/kind_pack.c src/store/kind_policy.c src/store/kind_pool.c src/store/kind_workload.c src/store/kube_cache.c src/store/kube_controlled.c src/store/kube_event.c src/store/kube_object.c src/store/kube_pool.c src/store/kube_store.c src/store/kube_up.c src/store/kube_watch.c src/store/kube_write.c src/store/objects.c src/store/store.c src/wire/json.c src/wire/json_check.c src/wire/json_fields.c src/wire/json_out.c src/wire/json_split.c src/wire/yaml.c src/wire/yaml_names.c src/wire/yaml_plain.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,123 +10,9 @@
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "fake_kube.h"
+#include "kube_world.h"
 #include "model/policy.h"
 #include "store/kube_driver.h"
-#include "store/store.h"
-
-struct world {
-	struct loop loop;
-	struct config config;
-	struct model model;
-	struct store store;
-	char dir[64];
-	int rc;				/* of the last write */
-	unsigned done;
-};
-
-static void begin(struct world *w)
-{
-	struct err e = { 0 };
-
-	w->config.datastore.driver = DATASTORE_KUBERNETES;
-	snprintf(w->config.node_name, sizeof w->config.node_name, "n1");
-	snprintf(w->config.state_dir, sizeof w->config.state_dir, "%s", w->dir);
-	w->config.block_size = 26;
-	w->config.block_size_v6 = 122;
-	model_init(&w->model, &w->config);
-	assert_int_equal(loop_open(&w->loop), 0);
-	assert_int_equal(store_start(&w->store, &w->loop, &w->model, &w->config, &e), 0);
-	w->store.found = &w->config;
-}
-
-static void end(struct world *w)
-{
-	store_stop(&w->store);
-	loop_close(&w->loop);
-	model_fini(&w->model);
-}
-
-static int setup(void **state)
-{
-	struct world *w = xcalloc(1, sizeof *w);
-
-	snprintf(w->dir, sizeof w->dir, "/tmp/manx-kube-XXXXXX");
-	if (!mkdtemp(w->dir))
-		return -1;
-	begin(w);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	end(w);
-	fs_remove(w->dir, 3);
-	free(w);
-	return 0;
-}
-
-/* Turns until there is such a request. */
-static struct kube_call *await_call(struct world *w, const char *method, const char *part)
-{
-	uint64_t until = now_ms() + 5000;
-	struct kube_call *c;
-
-	while (!(c = fake_find(method, part))) {
-		if (now_ms() > until)
-			fail_msg("no %s of %s", method, part);
-		loop_turn(&w->loop, 5);
-	}
-	return c;
-}
-
-static void turns(struct world *w, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		loop_turn(&w->loop, 1);
-}
-
-static const char *const core[] = { "/api/v1/namespaces?", "/api/v1/pods?", "/api/v1/nodes?", "/networkpolicies?" };
-static const char *const calico[] = { "/ippools?", "/ipamblocks?", "/blockaffinities?", "/ipamhandles?", "/ipamconfigs?",
-				      "/ipreservations?", "/clusterinformations?" };
-#define GROUPS "{\"groups\":[{\"name\":\"apps\"},{\"name\":\"crd.projectcalico.org\"}]}"
-#define ALL_NAMED(version) "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version \
-	"\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n"
-#define NAMESPACE(name, version) "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" name \
-	"\",\"resourceVersion\":\"" version "\"}}"
-#define POD(name, node, version) "{\"metadata\":{\"namespace\":\"a\",\"name\":\"" name "\",\"uid\":\"u\",\"resourceVersion\":\"" version \
-	"\",\"labels\":{\"app\":\"web\"},\"annotations\":{\"cni.projectcalico.org/x\":\"y\"}},\"spec\":{\"nodeName\":\"" node \
-	"\",\"containers\":[{\"ports\":[{\"name\":\"http\",\"containerPort\":80}]}]},\"status\":{\"podIP\":\"10.1.2.3\"}}"
-#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
-#define POOL "{\"apiVersion\":\"crd.projectcalico.org/v1\",\"kind\":\"IPPool\",\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"3\"}," \
-	"\"spec\":{\"cidr\":\"10.42.0.0/16\"}}"
-
-/* Everything there is, by watches that begin with it: a pool, and of the others nothing. */
-static void serve_all(struct world *w)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(core); i++) {
-		struct kube_call *c = await_call(w, "GET", core[i]);
-
-		assert_non_null(strstr(c->path, "sendInitialEvents=true"));
-		fake_head(c, 200);
-		fake_data(c, ALL_NAMED("10"));
-	}
-	fake_answer(await_call(w, "GET", "/apis"), 200, GROUPS);
-	for (unsigned i = 0; i < ARRAY_SIZE(calico); i++) {
-		struct kube_call *c = await_call(w, "GET", calico[i]);
-
-		fake_head(c, 200);
-		if (i == 0)
-			fake_data(c, EVENT("ADDED", POOL));
-		fake_data(c, ALL_NAMED("10"));
-	}
-	turns(w, 3);
-	assert_true(w->model.complete);
-	assert_int_equal(w->store.state, STORE_SYNCED);
-}
 
 static void all_kinds_are_read_before_the_model_is_complete(void **state)
 {
@@ -292,12 +178,44 @@ static void one_bad_object_leaves_the_others(void **state)
 	assert_non_null(table_find(&w->model.pools, "p"));	/* as it was */
 	assert_null(table_find(&w->model.pools, "q"));		/* no version */
 	assert_non_null(table_find(&w->model.pools, "r"));
-	assert_non_null(table_find(&w->model.problems, "store p"));
+	assert_non_null(table_find(&w->model.problems, "store IPPool p"));
 	fake_data(c, "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"32\"},\"spec\":{\"cidr\":\"10.42.0.0/16\"}}}\n");
-	assert_null(table_find(&w->model.problems, "store p"));
-	fake_data(c, "garbage {\"type\":\"WHAT\"}[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n");
+	assert_null(table_find(&w->model.problems, "store IPPool p"));
 	fake_data(c, "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"r\",\"resourceVersion\":\"40\"}}}\n");
 	assert_null(table_find(&w->model.pools, "r"));
+}
+
+/* Nothing of it has a name: there is no object to refuse, and no use in reading on. */
+static void what_is_no_json_ends_the_watch(void **state)
+{
+	static const char *const texts[] = {
+		"<html><head><title>502 Bad Gateway</title></head> <body> a b c d e f g h i j k </body></html>", "7 8 9 null true",
+		"{\"type\":\"ADDED\",\"object\":{]}\n{}\n{}\n", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+	};
+	struct world *w = *state;
+	struct kube_call *c;
+
+	serve_all(w);
+	log_begin();
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
+		c = await_call(w, "GET", core[0]);
+		fake_head(c, 200);
+		fake_data(c, texts[i]);
+		turns(w, 2);
+		assert_int_equal(w->store.state, STORE_AWAY);
+	}
+	c = await_call(w, "GET", core[0]);
+	c->status = 200;
+	c->json = false;			/* and one that says so */
+	c->on_head(c);
+	assert_null(fake_find("GET", core[0]));
+	turns(w, 2);
+	assert_int_equal(log_end(), 1);
+	c = await_call(w, "GET", core[0]);
+	fake_head(c, 200);
+	fake_data(c, ALL_NAMED("50"));
+	turns(w, 2);
+	assert_int_equal(w->store.state, STORE_SYNCED);
 }
 
 static void a_server_that_is_away_and_comes_back(void **state)
@@ -708,6 +626,7 @@ int main(void)
 		TEST(a_kind_that_is_not_there_is_complete_and_empty),
 		TEST(a_kind_that_is_refused_is_named_and_nothing_is_complete),
 		TEST(one_bad_object_leaves_the_others),
+		TEST(what_is_no_json_ends_the_watch),
 		TEST(a_server_that_is_away_and_comes_back),
 		TEST(a_server_that_is_busy_is_left_alone_for_as_long_as_it_says),
 		TEST(writes_are_compared_and_swapped),
