@@ -96,7 +96,8 @@ struct sweep {
 	unsigned patience_ms;		/* for the first node; each next one has as much more */
 	char node[CONFIG_NAME_MAX];	/* "": none is being seen to */
 	struct ipam_leave leave;
-	bool looked;
+	unsigned waited;		/* for Calico's controllers: next, so many times patience */
+	bool looked, asking;
 };
 
 struct ipam {

@@ -260,6 +260,8 @@ void pools_default(struct ipam *ipam)
 
 		if (d->asked || must_wait(ipam, f))
 			continue;
+		if (ipam->store->state == STORE_AWAY && model_lacks_pools(ipam->model, f))
+			continue;	/* with the pass after its return */
 		d->asked = true;
 		if (model_lacks_pools(ipam->model, f)) {
 			pools_make(ipam, f);

@@ -4,8 +4,8 @@
  *
  * Every node could; the first by name does, after a while in which the Node might
  * come back, and each next one only later, when the ones before it have not: no
- * lease is needed, since two that do it at once meet in compare-and-swap.  Beside
- * Calico its controllers see to that.
+ * lease is needed, since two that do it at once meet in compare-and-swap.  Where
+ * Calico's controllers run they see to that: they are looked for before anything is done.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "base/util.h"
 #include "ipam/ipam_int.h"
 
-enum { SWEEP_MS = 20000, RANK_MAX = 10 };
+enum { SWEEP_MS = 20000, RANK_MAX = 10, WAITS_MAX = 30 };
 
 static bool is_gone(const struct ipam *ipam, const char *node)
 {
@@ -59,20 +59,51 @@ static unsigned rank(const struct ipam *ipam)
 static bool is_ours_to_do(const struct ipam *ipam)
 {
 	return ipam->model->config->ipam == IPAM_BLOCK && ipam->store->driver && ipam->store->driver->given_nodes && ipam->store->state == STORE_SYNCED &&
-	       !table_find(&ipam->model->cluster_informations, "default") && model_self(ipam->model);
+	       model_self(ipam->model);
 }
 
-static void on_timer(struct timer *t)
+static void wait(struct sweep *s)
 {
-	struct sweep *s = container_of(t, struct sweep, timer);
+	unsigned factor = 1 + rank(s->ipam);
+
+	if (s->waited > factor)
+		factor = s->waited;
+	timer_set(s->ipam->loop, &s->timer, (uint64_t)s->patience_ms * factor);
+}
+
+static void on_answer(void *ctx, bool controlled)
+{
+	struct sweep *s = ctx;
 	const char *gone = is_ours_to_do(s->ipam) ? find_gone(s->ipam) : NULL;
 
+	s->asking = false;
+	if (gone && controlled) {	/* they may end, and leave it to us */
+		s->waited = s->waited ? 2 * s->waited : 1;
+		if (s->waited > WAITS_MAX)
+			s->waited = WAITS_MAX;
+		wait(s);
+		return;
+	}
+	s->waited = 0;
 	s->looked = false;		/* once more, when this is done */
 	if (!gone)
 		return;
 	str_copy(s->node, sizeof s->node, gone);
 	log_info("ipam", "node %s has gone: what it had is given back", s->node);
 	ipam_leave_begin(&s->leave, s->ipam, s->node);
+}
+
+static void on_timer(struct timer *t)
+{
+	struct sweep *s = container_of(t, struct sweep, timer);
+	const struct ipam *ipam = s->ipam;
+
+	if (!table_find(&ipam->model->cluster_informations, "default")) {
+		on_answer(s, false);
+		return;
+	}
+	s->asking = true;
+	ipam->store->driver->controlled(ipam->store, on_answer, s);
 }
 
 void sweep_init(struct ipam *ipam)
@@ -103,9 +134,9 @@ void sweep_watch(struct ipam *ipam)
 			*s->node = '\0';
 		return;
 	}
-	if (s->timer.on || !is_ours_to_do(ipam) || !is_news(ipam))
+	if (s->timer.on || s->asking || !is_ours_to_do(ipam) || !is_news(ipam))
 		return;
 	s->looked = true;
 	if (find_gone(ipam))
-		timer_set(ipam->loop, &s->timer, (uint64_t)s->patience_ms * (1 + rank(ipam)));
+		wait(s);
 }

@@ -50,7 +50,7 @@ void node_run(struct node_agent *n)
 
 	if (!m->complete)
 		return;
-	if (m->uplinks.dirty || m->nodes.dirty)
+	if (m->uplinks.dirty || m->nodes.dirty || (n->again && !n->retry.on))
 		register_run(n);
 	if (m->pools.dirty || m->uplinks.dirty || !n->forwarding)
 		forward_run(n);

@@ -17,6 +17,7 @@ struct node_agent {
 	bool writing;
 	bool written;			/* the object is as we last wrote it, with this address, as far as is known */
 	struct prefix address[FAMILIES];
+	bool again;			/* the last time it could not be written */
 	unsigned overwritten;		/* how often by others */
 	struct timer retry;
 	/* forward.c */

@@ -84,13 +84,14 @@ static bool addresses_equal(const struct prefix a[FAMILIES], const struct prefix
 static void overwritten(struct node_agent *n, const struct node *now)
 {
 	const struct prefix *p = &now->address[now->address[FAMILY_V4].addr.family ? FAMILY_V4 : FAMILY_V6];
+	const struct problem *said;
 
 	n->written = false;
 	n->overwritten++;
-	log_err("node", "Node %s was given the address %s by another program", now->row.key, prefix_text(p).s);
-	model_problem(n->model, "node", "name", "give each node a node_name of its own, and restart its agent",
-		      "Node %s was given the address %s by another program: another agent seems to go by this name",
-		      now->row.key, prefix_text(p).s);
+	said = model_problem(n->model, "node", "name", "give each node a node_name of its own, and restart its agent",
+			     "Node %s was given the address %s by another program: another agent seems to go by this name",
+			     now->row.key, p->addr.family ? prefix_text(p).s : "\"\"");
+	log_err("node", "%s", said->text);
 }
 
 static void on_written(void *ctx, int rc)
@@ -99,6 +100,7 @@ static void on_written(void *ctx, int rc)
 
 	n->writing = false;
 	n->written |= rc == 0;
+	n->again = rc != 0;
 	if (rc == 0 || rc == -ESTALE) {
 		register_run(n);	/* once more, in case something moved meanwhile */
 		return;
@@ -120,6 +122,10 @@ void register_run(struct node_agent *n)
 			      "there is no Node %s yet", n->model->config->node_name);
 		return;
 	}
+	if (n->store->state == STORE_AWAY) {
+		n->again = true;	/* with the pass in which it is there again */
+		return;
+	}
 	if (n->writing || (!n->model->endpoints_known && !node_is_ours(n)) || !up || (!up->address[0].addr.family && !up->address[1].addr.family))
 		return;
 	if (old && old->meta.version && node_matches(old, up, n->model)) {
@@ -133,6 +139,7 @@ void register_run(struct node_agent *n)
 	n->writing = true;
 	memcpy(n->address, up->address, sizeof n->address);
 	row = node_object(n->model, old, up);
-	log_info("node", "registering Node %s", n->model->config->node_name);
+	if (!n->again)
+		log_info("node", "registering Node %s", n->model->config->node_name);
 	store_put(n->store, kind_named("Node"), &row->row, old ? old->meta.version : 0, on_written, n);
 }
