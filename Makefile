@@ -2,7 +2,7 @@
 #                     builds build/<arch>/manx; V=1 shows the commands; SYSROOT=folder: cross/SYSROOT.md
 # make deps           only the Debian packages that the build lacks
 # make check          all everyday tests (as root); check-unit, check-netns: one part of them
-# make check-all      and what takes longer; check-cluster, check-cross, check-fresh, check-kill, check-load, check-load-api,
+# make check-all      and what takes longer; check-api, check-cluster, check-cross, check-fresh, check-kill, check-load, check-load-api,
 #                     check-policy, check-qemu, check-soak: one part
 # make image          build/manx-image.tar, the container image that k3s-rke/manx.yaml names
 # make cluster        a real Kubernetes cluster on this machine with manx on its three nodes, and a shell there
@@ -26,7 +26,7 @@ ifeq ($(MAKELEVEL)$(filter check-all,$(MAKECMDGOALS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 .PHONY: all deps deps-build deps-run deps-test deps-bench deps-initramfs deps-guest clean size size-record link-test repro \
-        install licences image cluster check-install check-size check-given check-cluster check-conformance check-idle bench-cluster deps-cluster \
+        install licences image cluster check-install check-size check-given check-api check-cluster check-conformance check-idle bench-cluster deps-cluster \
         analyze deps-analyze fuzz deps-fuzz deps-cross deps-fresh check-fuzz check-cross check-fresh check check-all check-unit check-layers check-headers check-netns check-policy check-kill check-load check-load-api check-soak check-qemu initramfs demo bench FORCE
 all:
 
@@ -250,7 +250,7 @@ comma := ,
 PYTEST := PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider
 QUICK := check-unit check-fuzz check-layers check-headers check-install check-size
 check: all $(QUICK) check-netns
-check-all: check check-cluster check-policy check-kill check-load check-load-api check-soak link-test check-given repro check-cross check-fresh analyze check-qemu
+check-all: check check-api check-cluster check-policy check-kill check-load check-load-api check-soak link-test check-given repro check-cross check-fresh analyze check-qemu
 
 # One after the other, whatever -j says: the runner's summary comes last.
 check-netns: all $(if $(filter check check-all,$(MAKECMDGOALS)),$(QUICK)) | deps-test
@@ -444,6 +444,10 @@ bench-cluster: all image | deps-cluster
 
 check-cluster: all image | deps-cluster
 	$(PYTEST) tests/cluster
+
+# A real API server and etcd without kubelets, and servers as no real one is: outages, slow, broken and lying ones. Twenty minutes.
+check-api: all | deps-cluster
+	$(PYTEST) tests/api
 
 # The upstream end-to-end suite's specs of NetworkPolicy and pod networking: a quarter of an hour.
 check-conformance: all image | deps-cluster

@@ -386,6 +386,9 @@ class Cluster(Namespace):
                    "--kubelet-client-certificate=" + pki.path("admin.crt"), "--kubelet-client-key=" + pki.path("admin.key"),
                    "--kubelet-preferred-address-types=InternalIP", "--audit-policy-file=%s" % (self.dir / "audit.json"), "--audit-log-path=%s" % self.audit_log, *self.api_args)
         wait_for("kube-apiserver is ready", self.is_ready, 120, 0.2)
+        self.controllers()
+
+    def controllers(self):
         conf = ["--%s=%s" % (key, self.config) for key in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
         self.serve("kube-controller-manager", self.bin / "kube-controller-manager", *conf, "--leader-elect=false",
                    "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=%s" % self.root,
