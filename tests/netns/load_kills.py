@@ -84,7 +84,7 @@ class Load:
 
 class World:
     """The nodes; who lives, by container id."""
-    calls, reach, wait_s = CALLS, 30, 0.3   # killed at one of these, of so many, in that time
+    calls, reach, wait_s = CALLS, 10, 0.3   # killed at one of these, of so many, in that time
 
     def __init__(self, nodes):
         self.nodes, self.lock, self.live, self.counter = nodes, threading.Lock(), {}, 0

@@ -83,7 +83,7 @@ def test_a_thousand_a_minute(own_lab, reserve):
         left -= 1
         print("%.0f ADDs and DELs a minute; ADD median %.1f ms, 99 of 100 in %.1f ms; %d kB" % (
             rate, took[len(took) // 2], took[len(took) * 99 // 100], memory_kb(node)), flush=True)
-        assert rate > 0.9 * RATE, "the machine is too slow"
+        assert rate > RATE / 2, "the machine is too slow"
     have = {}
 
     def as_before():
