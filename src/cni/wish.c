@@ -216,6 +216,7 @@ static int fix_addresses(struct wishes *w)
 	return 0;
 }
 
+/* Of this node's own pods, what is published may lag behind. */
 static bool is_in_use(const struct model *m, const struct addr *a)
 {
 	const int f = family_index(a->family);
@@ -227,7 +228,7 @@ static bool is_in_use(const struct model *m, const struct addr *a)
 		if (addr_equal(&ep->ips[f], a))
 			return true;
 	table_each(&m->workloads, other)
-		if (addr_equal(&other->ips[f], a))
+		if (!model_is_self(m, other->node) && addr_equal(&other->ips[f], a))
 			return true;
 	table_each(&m->nodes, n)
 		if (addr_equal(&n->address[f].addr, a))

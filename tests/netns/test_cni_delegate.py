@@ -1,4 +1,5 @@
 """Addresses by an IPAM plugin that the network list names: the real host-local, and one that misbehaves."""
+import fcntl
 import os
 import stat
 
@@ -77,6 +78,20 @@ def test_its_own_errors_are_the_answer(node):
     first.delete(conf=full, env=plugin_path(node)).ok()
     second.start_add(conf=conf(node), env={"CNI_PATH": "/nonexistent"}).finish().refused(7, "host-local", "/nonexistent")
     second.start_add(conf={"ipam": {"type": "../host-local"}}, env=plugin_path(node)).finish().refused(7, "no plugin's name")
+
+
+def test_address_of_a_pod_that_has_just_gone_is_no_longer_taken(node):
+    """Though the datastore does not say so yet: somebody holds its lock."""
+    only = conf(node, subnet="10.77.8.0/30")
+    old, new = node.new_pod("old"), node.new_pod("new")
+    old.added(old.start_add(conf=only, env=plugin_path(node)).finish())
+    wait_for("it is published", lambda: old.container in str(node.objects("workloadendpoints")))
+    with open(node.store / ".manx" / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        old.delete(conf=only, env=plugin_path(node)).ok()
+        new.added(new.start_add(conf=only, env=plugin_path(node)).finish())
+    assert new.v4 == old.v4 and ping(node, new.v4)
+    new.delete(conf=only, env=plugin_path(node)).ok()
 
 
 @pytest.mark.parametrize("script, code, word", [
