@@ -49,4 +49,4 @@ def world():
 
 def test_agents_and_plugins_are_killed_under_load_of_the_api(world):
     load.torment(world, load.KILLS)
-    assert world.missed < world.kills / 2, "strace killed next to nothing"
+    assert world.missed < world.kills * 4 / 5, "strace killed next to nothing"
