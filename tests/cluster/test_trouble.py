@@ -197,6 +197,7 @@ def restart(cluster, *argv):
 
 def heard(cluster, pair, name):
     """Each node takes a policy that is new, and that it has gone."""
+    pair = cluster.wait_pods("pair", len(pair))     # one may have come back from a crash, with another sandbox
     deny = obj("networking.k8s.io/v1", "NetworkPolicy", name, "default", spec={"podSelector": {"matchLabels": {"app": "pair"}}})
     cluster.apply(deny)
     wait_for("a new policy holds", lambda: not any(ok for (a, b), ok in matrix(pair, 4, 0.3).items() if a is not b), 60, 0.2)
