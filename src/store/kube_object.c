@@ -165,6 +165,7 @@ bool kube_object_read(struct kube_store *ks, const struct kind *k, const struct 
 	json_split_feed(&split, str_text(text), text->len);
 	json_split_end(&split);
 	json_split_free(&split);
+	kube_cache_settle(a.kk);	/* else its line goes to the file of the kind that is read next */
 	*version = a.version;
 	return a.version;
 }
