@@ -21,7 +21,7 @@ static const char *const pod_ballast[] = {
 	"readinessProbe", "startupProbe", "lifecycle", NULL
 };
 static const char *const node_ballast[] = {
-	"images", "nodeInfo", "capacity", "allocatable", "volumesAttached", "volumesInUse", "daemonEndpoints", NULL
+	"images", "capacity", "allocatable", "volumesAttached", "volumesInUse", "daemonEndpoints", NULL
 };
 const char *const kind_no_ballast[] = { NULL };
 
