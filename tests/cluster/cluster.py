@@ -391,7 +391,7 @@ class Cluster(Namespace):
     def controllers(self):
         conf = ["--%s=%s" % (key, self.config) for key in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")]
         self.serve("kube-controller-manager", self.bin / "kube-controller-manager", *conf, "--leader-elect=false",
-                   "--service-account-private-key-file=" + pki.path("sa.key"), "--root-ca-file=%s" % self.root,
+                   "--service-account-private-key-file=" + self.pki.path("sa.key"), "--root-ca-file=%s" % self.root,
                    "--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr=" + self.families(CLUSTER_CIDR),
                    "--service-cluster-ip-range=" + self.families(SERVICE_CIDR))
         self.serve("kube-scheduler", self.bin / "kube-scheduler", *conf, "--leader-elect=false")

@@ -157,10 +157,10 @@ def test_a_node_loses_power(cluster, pair):
     node.boot()
 
     def all_well():
-        try:                                       # until the kubelet has looked, the API shows what was
+        try:                                       # until the kubelet has looked, the API shows what was: sandbox and address
             pods = cluster.pods("pair")
             return len(pods) == 3 and all(p.ready for p in pods) and all(matrix(pods, 4).values())
-        except FileNotFoundError:
+        except OSError:
             return False
     wait_for("its pod is back, and all reach each other", all_well, 90, 0.5)
     assert node.show("status")["ready"]
