@@ -71,7 +71,7 @@ static void suspicion_heed(struct nft *n)
 
 static int look(struct nft *n, struct err *e)
 {
-	bool settled = n->looked_ms && !nft_differs(n);
+	bool settled = n->looked_ms && !n->rules.unread && !nft_differs(n);	/* what was not read may be old */
 	int rc = have_read(n, e);
 
 	n->looked_ms = now_ms();
