@@ -227,15 +227,44 @@ static void isolation(struct nft *n, struct rule_list *l, enum fixed_set ports, 
 	}
 }
 
-/* Comes back when the source may; whether the destination takes it is another matter. */
+/* The source may; a destination that is no pod of this node has no policy. */
+static void ingress(struct nft *n)
+{
+	struct chain *c = chain_get(&n->rules, "into-pod");
+	struct rule_list l = { 0 }, pod = { 0 };
+
+	n->ingress = chain_get(&n->rules, "ingress");
+	isolation(n, &pod, SET_IN_PORTS, SET_IN);
+	rule_add(&pod, VERDICT_ACCEPT, NULL);
+	chain_want(&n->rules, c, NULL, &pod);
+	rule_add(&l, VERDICT_GOTO, c);
+	match_name(&l, FIELD_OIFNAME, "cali*");
+	rule_add(&l, VERDICT_ACCEPT, NULL);
+	chain_want(&n->rules, n->ingress, NULL, &l);
+}
+
+/* Goes on to ingress() when the source may. */
 static const struct chain *from_isolated(struct nft *n)
 {
 	struct chain *c = chain_get(&n->rules, "egress");
 	struct rule_list l = { 0 };
 
 	isolation(n, &l, SET_OUT_PORTS, SET_OUT);
+	rule_add(&l, VERDICT_GOTO, n->ingress);
 	chain_want(&n->rules, c, NULL, &l);
 	return c;
+}
+
+/*
+ * What that chain does not accept is dropped.  A packet that is under way while a batch is committed reads rules as
+ * they were, but elements as they are: a new element may send it to a new chain, which for this packet has no rules yet.
+ */
+static void only_by(struct rule_list *l, const struct chain *c, enum field end)
+{
+	rule_add(l, VERDICT_JUMP, c);
+	match_name(l, end, "cali*");
+	rule_add(l, VERDICT_DROP, NULL);
+	match_name(l, end, "cali*");
 }
 
 /* Connections that began before a policy did go on, as do answers; what belongs to none has no business here. */
@@ -255,14 +284,12 @@ static void forward(struct nft *n, const struct chain *egress)
 	struct chain *to = chain_get(&n->rules, "to-pod"), *out = chain_get(&n->rules, "pod-to-others");
 	struct rule_list l = { 0 }, to_pod = { 0 }, others = { 0 };
 
-	rule_add(&l, VERDICT_GOTO, to);
-	match_name(&l, FIELD_OIFNAME, "cali*");
-	rule_add(&l, VERDICT_GOTO, out);
-	match_name(&l, FIELD_IIFNAME, "cali*");
+	only_by(&l, to, FIELD_OIFNAME);
+	only_by(&l, out, FIELD_IIFNAME);
 	known_flows(n, &to_pod);
-	rule_add(&to_pod, VERDICT_JUMP, egress);
+	rule_add(&to_pod, VERDICT_GOTO, egress);
 	match_name(&to_pod, FIELD_IIFNAME, "cali*");
-	isolation(n, &to_pod, SET_IN_PORTS, SET_IN);
+	rule_add(&to_pod, VERDICT_GOTO, n->ingress);
 	chain_want(&n->rules, to, NULL, &to_pod);
 	known_flows(n, &others);
 	rule_add(&others, VERDICT_GOTO, egress);
@@ -294,8 +321,7 @@ static void input(struct nft *n, const struct chain *from_pod)
 	}
 	rule_add(&l, VERDICT_DROP, NULL);
 	chain_want(&n->rules, c, NULL, &l);
-	rule_add(&base, VERDICT_GOTO, from_pod);
-	match_name(&base, FIELD_IIFNAME, "cali*");
+	only_by(&base, from_pod, FIELD_IIFNAME);
 	if (n->tunnel[TUNNEL_IPIP]) {
 		rule_add(&base, VERDICT_GOTO, c);
 		match_number(&base, FIELD_PROTOCOL, IPPROTO_IPIP);
@@ -394,6 +420,7 @@ void base_chains(struct nft *n)
 	const struct chain *egress;
 
 	deny(n);
+	ingress(n);
 	egress = from_isolated(n);
 	prerouting(n);
 	pod_to_host(n, from_pod, egress);

@@ -13,8 +13,13 @@ enum { SETS_MAX = 2 };			/* looked up one after the other; more groups become on
 static const enum field peer_field[DIRECTIONS][FAMILIES] = {
 	[INGRESS] = { FIELD_IP_SADDR, FIELD_IP6_SADDR }, [EGRESS] = { FIELD_IP_DADDR, FIELD_IP6_DADDR },
 };
-/* After its own side's yes the other side is asked; the last yes is the last word. */
-static const enum verdict yes[DIRECTIONS] = { [INGRESS] = VERDICT_ACCEPT, [EGRESS] = VERDICT_RETURN };
+/* After the source's yes the destination is asked, whose yes is the last word. */
+static const enum verdict yes[DIRECTIONS] = { [INGRESS] = VERDICT_ACCEPT, [EGRESS] = VERDICT_GOTO };
+
+static const struct chain *after(const struct nft *n, enum direction d)
+{
+	return d == EGRESS ? n->ingress : NULL;
+}
 
 struct target target_of(enum verdict v, const struct chain *c)
 {
@@ -209,9 +214,10 @@ static void take_sets(struct nft *n, struct decision *d, const struct wish *w)
 	}
 }
 
-static void rule_for(struct rule_list *l, const struct decision *d, int family, const struct set *s, const char *comment)
+static void rule_for(const struct nft *n, struct rule_list *l, const struct decision *d, int family, const struct set *s,
+		     const char *comment)
 {
-	rule_add(l, yes[d->direction], NULL);
+	rule_add(l, yes[d->direction], after(n, d->direction));
 	if (s->fields[1])
 		match_set(l, s, false);
 	else
@@ -235,9 +241,9 @@ static void write_rules(struct nft *n, struct decision *d)
 		if (!n->families[f])
 			continue;
 		for (unsigned i = 0; i < d->peer_count; i++)
-			rule_for(&l, d, f, d->peers[i]->set[f], only ? comment : NULL);
+			rule_for(n, &l, d, f, d->peers[i]->set[f], only ? comment : NULL);
 		if (d->ranges[f])
-			rule_for(&l, d, f, d->ranges[f]->set, only ? comment : NULL);
+			rule_for(n, &l, d, f, d->ranges[f]->set, only ? comment : NULL);
 	}
 	if (d->rest)
 		rule_add(&l, d->rest->target.verdict, target_chain(n, &d->rest->target));
@@ -254,7 +260,7 @@ static void decision_make(struct nft *n, struct decision *d, const struct wish *
 	d->ref_count = w->ref_count;
 	memcpy(d->refs, w->refs, w->ref_count * sizeof *d->refs);
 	if (w->anybody) {
-		d->target = target_of(yes[d->direction], NULL);
+		d->target = target_of(yes[d->direction], after(n, d->direction));
 	} else if (!w->pod_count && !w->port_count && !w->net_count) {
 		d->target = d->rest ? d->rest->target : target_of(VERDICT_GOTO, n->deny);
 	} else {

@@ -21,7 +21,7 @@
 #define NFT_TABLE "manx"
 
 /* The version of chains, sets and rules as a whole: another one in the kernel is replaced, not compared. */
-enum { LAYOUT_VERSION = 2 };
+enum { LAYOUT_VERSION = 3 };
 
 /* Our own kind of entry in a table's or rule's user data, a list of type, length, bytes; nft(8) skips it. */
 enum { USERDATA_MANX = 0x6d };

@@ -83,7 +83,7 @@ struct nft {
 	struct index index;		/* pods and the peers that mean them */
 	struct hash peer_sets, range_sets, decisions, profiles, refs, filed;	/* see policy.h */
 	uint32_t aims;			/* pods whose policies were looked for */
-	struct chain *deny;
+	struct chain *deny, *ingress;	/* ingress: where a source that may goes on */
 	bool families[FAMILIES];	/* that pods may have addresses of */
 	bool host_ports;		/* some pod has them, and the kernel can */
 	enum answer conntrack;		/* the kernel has it; else an isolated pod is closed */

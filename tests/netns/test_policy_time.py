@@ -200,6 +200,51 @@ def test_change_of_policies_lets_nothing_slip(lab, nodes, peers, web):
     assert max(b - a for a, b in zip(came, came[1:])) < 0.2
 
 
+RUSH = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    while True:
+        try:
+            s.send(b"r")
+        except OSError:
+            pass        # nobody listens
+"""
+
+
+@pytest.mark.parametrize("direction, rule", [("ingress", "from"), ("egress", "to")])
+def test_packet_under_way_while_a_batch_is_committed_is_denied(lab, nodes, peers, web, direction, rule):
+    """The kernel reads rules as they were when a packet came, but elements as they are now: these may lead to chains that it
+    finds empty.  Of a hundred thousand packets a second some are at that point in each change."""
+    local, target = peers[0], web if direction == "ingress" else peers[1]
+    door = target.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    door.bind((target.v4, DENIED))
+    door.settimeout(0.2)
+    lab.write("rush.json", [labelled("peer-0", "rush")])
+    with door, subprocess.Popen(local.argv(sys.executable, "-c", RUSH, target.v4, str(DENIED)), preexec_fn=die_with_parent) as rush:
+        changes, end = 0, None
+        while end is None or time.monotonic() < end:
+            changes += 1
+            peer = [{"podSelector": {"matchLabels": {"nobody": "n%d" % changes}}}]
+            spec = {"podSelector": {"matchLabels": {"app": "web" if direction == "ingress" else "rush"}},
+                    "policyTypes": [direction.capitalize()],
+                    direction: [{rule: peer, "ports": [{"protocol": "UDP", "port": DENIED}]}]}
+            lab.write("rush.json", [labelled("peer-0", "rush"), policy("rush", **spec)])
+            if end is None:
+                turn(nodes[0])
+                with pytest.raises(TimeoutError):     # it was let out until then
+                    while door.recv(1):
+                        pass
+                end = time.monotonic() + 2
+            time.sleep(0.004)
+        rush.kill()
+        lab.erase("rush.json")
+        turn(nodes[0])
+        with pytest.raises(TimeoutError):
+            door.recv(1)
+    assert changes > 50
+
+
 class Flow:
     """A TCP connection, kept."""
 

@@ -318,7 +318,7 @@ static void change(void)
 
 /* ---- a packet that walks through the table ---- */
 
-struct packet { int family; struct addr src, dst; uint8_t protocol; uint16_t port; };
+struct packet { int family; struct addr src, dst; uint8_t protocol; uint16_t port; bool leaves; };
 
 static unsigned field_bytes(const struct packet *p, uint8_t field, uint8_t *to)
 {
@@ -343,6 +343,9 @@ static unsigned field_bytes(const struct packet *p, uint8_t field, uint8_t *to)
 		break;
 	case FIELD_IIFNAME:
 		memcpy(to, "eth0", 5);			/* the source's own side is walked by itself */
+		break;
+	case FIELD_OIFNAME:
+		memcpy(to, p->leaves ? "eth0\0" : "cali0", 6);
 		break;
 	default:
 		fail_msg("field %u", field);
@@ -500,11 +503,13 @@ static void fares_as_it_should(unsigned step)
 	if (addr_equal(&p.src, &p.dst))
 		return;
 	if (is_local(&p.src)) {
-		have = walk(&p, "egress") != VERDICT_DROP;
+		p.leaves = true;
+		have = walk(&p, "egress") == VERDICT_ACCEPT;
+		p.leaves = false;
 		want = side_allows(&p, EGRESS, &src, &dst);
 	}
 	if (is_local(&p.dst)) {
-		have = have && walk(&p, "to-pod") != VERDICT_DROP;
+		have = have && walk(&p, "to-pod") == VERDICT_ACCEPT;
 		want = want && side_allows(&p, INGRESS, &dst, &src);
 	}
 	if (have != want) {
@@ -565,7 +570,7 @@ static bool passes(const char *src, const char *dst)
 
 	addr_parse(&p.src, src, NULL);
 	addr_parse(&p.dst, dst, NULL);
-	return walk(&p, "to-pod") != VERDICT_DROP;
+	return walk(&p, "to-pod") == VERDICT_ACCEPT;
 }
 
 #define LETS_IN(name, net) \

@@ -266,7 +266,7 @@ static void table_carries_flags_and_layout(void **state)
 	(void)state;
 	message_table(&nl, NFT_MSG_NEWTABLE, NFT_TABLE, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST);
 	message_table(&nl, NFT_MSG_DELTABLE, NFT_TABLE, 0);
-	message_is(0, 0x0a00, NLM_F_CREATE, "01000000", " 1=6d616e7800 2=00000006 6=6d0400000002");
+	message_is(0, 0x0a00, NLM_F_CREATE, "01000000", " 1=6d616e7800 2=00000006 6=6d0400000003");
 	message_is(1, 0x0a02, 0, "01000000", " 1=6d616e7800");
 }
 

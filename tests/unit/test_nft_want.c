@@ -248,7 +248,7 @@ static void tunnel_is_open_to_nodes(void **state)
 	put_node("other", "192.0.2.2/24", "2001:db8::2/64");
 	turn();
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
-		"\t\tiifname \"cali*\" goto pod-to-host\n"
+		"\t\tiifname \"cali*\" jump pod-to-host\n\t\tiifname \"cali*\" drop\n"
 		"\t\tmeta l4proto 4 goto to-tunnel\n");
 	part_is("set nodes-4 {", "set nodes-4 {\n\t\ttype ipv4_addr\n\t\telements = { 192.0.2.2 }\n");
 	part_is("set nodes-6 {", "set nodes-6 {\n\t\ttype ipv6_addr\n\t\telements = { 2001:db8::2 }\n");
@@ -256,7 +256,7 @@ static void tunnel_is_open_to_nodes(void **state)
 	put_node("other", "192.0.2.3/24", NULL);
 	turn();
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
-		"\t\tiifname \"cali*\" goto pod-to-host\n"
+		"\t\tiifname \"cali*\" jump pod-to-host\n\t\tiifname \"cali*\" drop\n"
 		"\t\tmeta l4proto 4 goto to-tunnel\n"
 		"\t\tudp dport 4789 goto to-tunnel\n");
 	part_is("set nodes-4 {", "set nodes-4 {\n\t\ttype ipv4_addr\n\t\telements = { 192.0.2.3 }\n");
@@ -325,7 +325,7 @@ static void kernel_without_nat_has_the_rest(void **state)
 	turn();
 	lacks("masquerade");
 	part_is("chain input {", "chain input {\n\t\ttype filter hook input priority 0; policy accept;\n"
-		"\t\tiifname \"cali*\" goto pod-to-host\n"
+		"\t\tiifname \"cali*\" jump pod-to-host\n\t\tiifname \"cali*\" drop\n"
 		"\t\tudp dport 4789 goto to-tunnel\n");
 }
 
