@@ -21,9 +21,13 @@ static void owned_put(struct nl *nl, const char *table)
 	message_table(nl, NFT_MSG_NEWTABLE, table, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST);
 }
 
-/* A chain with its one rule; frees rs. */
-static void rule_put(struct nl *nl, const char *table, struct ruleset *rs, struct chain *c, struct set *s)
+/* A chain with its one rule, which may look into s; frees rs. */
+static void rule_put(struct nl *nl, const char *table, struct ruleset *rs, const struct hook *hook,
+		     struct rule_list *rules, struct set *s)
 {
+	struct chain *c = chain_get(rs, "probe");
+
+	chain_want(rs, c, hook, rules);
 	plain_put(nl, table);
 	message_chain(nl, NFT_MSG_NEWCHAIN, table, c);
 	if (s)
@@ -36,25 +40,21 @@ static void conntrack_put(struct nl *nl, const char *table)
 {
 	static const struct hook hook = { "filter", "forward", NF_INET_FORWARD, 0 };
 	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
 	struct rule_list rules = { 0 };
 
 	rule_add(&rules, VERDICT_DROP, NULL);
 	match_any_bit(&rules, FIELD_CT_STATE, 1);
-	chain_want(&rs, c, &hook, &rules);
-	rule_put(nl, table, &rs, c, NULL);
+	rule_put(nl, table, &rs, &hook, &rules, NULL);
 }
 
 static void nat_put(struct nl *nl, const char *table)
 {
 	static const struct hook hook = { "nat", "postrouting", NF_INET_POST_ROUTING, 110 };
 	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
 	struct rule_list rules = { 0 };
 
 	rule_add(&rules, VERDICT_MASQUERADE, NULL);
-	chain_want(&rs, c, &hook, &rules);
-	rule_put(nl, table, &rs, c, NULL);
+	rule_put(nl, table, &rs, &hook, &rules, NULL);
 }
 
 static void dnat_put(struct nl *nl, const char *table)
@@ -62,15 +62,13 @@ static void dnat_put(struct nl *nl, const char *table)
 	static const struct hook hook = { "nat", "output", NF_INET_LOCAL_OUT, -90 };
 	static const uint8_t fields[KEY_FIELDS] = { FIELD_PROTOCOL, FIELD_DPORT };
 	struct ruleset rs = { 0 };
-	struct chain *c = chain_get(&rs, "probe");
 	struct set *s = set_get_kind(&rs, "ports", fields, SET_NAT);
 	struct rule_list rules = { 0 };
 
 	rule_add(&rules, VERDICT_DNAT, NULL);
 	match_number(&rules, FIELD_FIB_DADDR, RTN_LOCAL);
 	match_set(&rules, s, false);
-	chain_want(&rs, c, &hook, &rules);
-	rule_put(nl, table, &rs, c, s);
+	rule_put(nl, table, &rs, &hook, &rules, s);
 }
 
 static const struct part {
